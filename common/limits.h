@@ -19,8 +19,8 @@
 /* The gallery. */
 #define CM_IMAGES_MAX       (UINT64_C(1) << 40)
 #define CM_SHARDS_MAX       65536u
-#define CM_SHARD_BYTES_GOAL (UINT64_C(256) << 20) /* import's default: loads and moves in seconds \
-                                                   */
+#define CM_SHARD_BYTES_GOAL UINT64_C(250000000) /* import's default: loads and moves in seconds */
+#define CM_SHARD_BYTES_MAX  (UINT64_C(1) << 50) /* so that no sum of sizes in a shard can wrap */
 #define CM_SHARDS_GOAL      16u /* so that a small gallery still spreads over workers */
 #define CM_BLOCK_BYTES_GOAL (UINT64_C(8) << 20)
 #define CM_BLOCK_IMAGES_MIN 32u /* the matcher's head runs over 32 pairs at a time */

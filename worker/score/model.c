@@ -1,0 +1,137 @@
+/* model.c: the folded weights' layout in memory and on disk, see model.h.
+ *
+ * The block: one double (`constant`), then for each layer fc1, fc1_bias, mask, hidden, bias, out,
+ * each padded with zeros to CM_ALIGN bytes. Little-endian, as everything that vitrine stores. */
+#include "worker/score/model.h"
+
+#include "common/assert.h"
+#include "common/checksum.h"
+#include "common/limits.h"
+#include "common/mem.h"
+#include "worker/score/model_internal.h"
+
+#include <math.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Hands out the next `count` floats of the block and moves on. With a NULL block it only counts. */
+static const float *take(const char *block, size_t *offset, size_t count)
+{
+    const float *at = block ? (const float *)(const void *)(block + *offset) : NULL;
+    *offset += cm_round_up(count * sizeof(float), CM_ALIGN);
+    return at;
+}
+
+static void take_layer(const struct cm_geometry *g, const char *block, size_t *offset,
+                       struct sc_layer *layer)
+{
+    size_t tokens = cm_tokens(g);
+    *layer = (struct sc_layer){0};
+    if (g->matcher == CM_QACONV) {
+        layer->out = take(block, offset, tokens);
+        return;
+    }
+    layer->fc1 = take(block, offset, (size_t)g->channels * g->channels);
+    layer->fc1_bias = take(block, offset, g->channels);
+    layer->mask = take(block, offset, tokens * tokens);
+    layer->hidden = take(block, offset, tokens * g->ff);
+    layer->bias = take(block, offset, g->ff);
+    layer->out = take(block, offset, g->ff);
+}
+
+size_t sc_model_block_bytes(const struct cm_geometry *g)
+{
+    size_t offset = CM_ALIGN;
+    for (uint32_t l = 0; l < g->layers; l++) {
+        struct sc_layer layer;
+        take_layer(g, NULL, &offset, &layer);
+    }
+    return offset;
+}
+
+enum cm_err sc_model_new(struct sc_model **out, const struct cm_geometry *g, struct cm_error *e)
+{
+    void *p;
+    enum cm_err rc = cm_new(&p, 1, sizeof **out, e);
+    struct sc_model *m = p;
+    *out = m;
+    if (rc)
+        return rc;
+    m->geometry = *g;
+    m->block_bytes = sc_model_block_bytes(g);
+    rc = cm_new(&p, g->layers, sizeof *m->layers, e);
+    m->layers = p;
+    if (!rc)
+        rc = cm_new_aligned(&m->block, m->block_bytes, 1, e);
+    if (rc) {
+        sc_model_free(m);
+        *out = NULL;
+        return rc;
+    }
+    memset(m->block, 0, m->block_bytes);
+    size_t offset = CM_ALIGN;
+    for (uint32_t l = 0; l < g->layers; l++)
+        take_layer(g, m->block, &offset, &m->layers[l]);
+    CM_ASSERT(offset == m->block_bytes);
+    return CM_OK;
+}
+
+enum cm_err sc_model_finish(struct sc_model *m, struct cm_error *e)
+{
+    memcpy(&m->constant, m->block, sizeof m->constant);
+    bool finite = isfinite(m->constant);
+    const float *values = (const float *)(const void *)((const char *)m->block + CM_ALIGN);
+    size_t count = (m->block_bytes - CM_ALIGN) / sizeof *values;
+    for (size_t i = 0; i < count; i++)
+        finite &= isfinite(values[i]) != 0;
+    if (!finite)
+        return cm_fail(e, CM_EFORMAT,
+                       "the weights hold, or fold to, a number that is not finite in float32");
+    return sc_head_pairs(m, &m->head_pairs, e);
+}
+
+enum cm_err sc_model_load(struct sc_model **out, const struct cm_geometry *g, const void *block,
+                          size_t block_bytes, struct cm_error *e)
+{
+    *out = NULL;
+    if (block_bytes != sc_model_block_bytes(g))
+        return cm_fail(e, CM_EFORMAT, "folded weights take %zu bytes; this model's take %zu",
+                       block_bytes, sc_model_block_bytes(g));
+    enum cm_err rc = sc_model_new(out, g, e);
+    if (rc)
+        return rc;
+    memcpy((*out)->block, block, block_bytes);
+    rc = sc_model_finish(*out, e);
+    if (rc) {
+        sc_model_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void sc_model_free(struct sc_model *m)
+{
+    if (!m)
+        return;
+    free(m->layers);
+    free(m->block);
+    free(m);
+}
+
+enum cm_err sc_model_fingerprint(const struct sc_model *m, struct cm_fingerprint *out,
+                                 struct cm_error *e)
+{
+    const struct cm_geometry *g = &m->geometry;
+    const uint32_t sizes[] = {(uint32_t)g->matcher, g->height, g->width,
+                              g->channels,          g->layers, g->ff};
+    struct cm_hash *hash;
+    enum cm_err rc = cm_hash_new(&hash, e);
+    if (rc)
+        return rc;
+    cm_hash_add(hash, sizes, sizeof sizes);
+    cm_hash_add(hash, m->block, m->block_bytes);
+    *out = cm_hash_get(hash);
+    cm_hash_free(hash);
+    return CM_OK;
+}
