@@ -27,11 +27,13 @@
 #define CM_BLOCK_IMAGES_MAX 256u
 #define CM_NAME_BYTES_MAX   4096u /* an image's name: a path (PATH_MAX) */
 
-/* Files from outside. */
-#define CM_SAFETENSORS_HEADER_MAX \
-    (16u << 20) /* the reference's own limit is 100 MB; ours has 4 kB */
-#define CM_NPY_HEADER_MAX     (64u << 10)
-#define CM_MANIFEST_BYTES_MAX (64u << 20)
+/* Files from outside. A safetensors header: the reference's own limit is 100 MB, but a model of 64
+ * layers has 160 kB, and the JSON parser can take about 90 times the header's size in memory. */
+#define CM_SAFETENSORS_HEADER_MAX (1u << 20)
+#define CM_SAFETENSORS_BYTES_MAX  (UINT64_C(4) << 30) /* the paper's model has 6 MB */
+#define CM_NPY_HEADER_MAX         (64u << 10)
+#define CM_CSV_ROW_BYTES_MAX      (64u << 10) /* a name with every byte quoted, and other columns */
+#define CM_MANIFEST_BYTES_MAX     (64u << 20)
 
 /* The wire. */
 #define CM_FRAMES_MAX        4u         /* header, payload, and room; more is garbage */
@@ -49,6 +51,7 @@
 
 static_assert(CM_TOKENS_MAX <= CM_SIDE_MAX * CM_SIDE_MAX, "some maps reach the token limit");
 static_assert(CM_BLOCK_IMAGES_MIN <= CM_BLOCK_IMAGES_MAX, "a block has a size");
+static_assert(2 * CM_NAME_BYTES_MAX < CM_CSV_ROW_BYTES_MAX, "every name allowed fits a row");
 static_assert(CM_WORKER_CREDITS <= CM_QUERIES_INFLIGHT, "one worker can use all its credits");
 static_assert((uint64_t)CM_QUERIES_INFLIGHT * CM_MAP_BYTES_MAX <= (UINT64_C(1) << 30),
               "dispatched maps stay under 1 GiB in the coordinator");

@@ -27,7 +27,7 @@ struct cm_weights {
     size_t tensors_count;
 };
 
-/* The tensor of this name, or NULL. */
+/* The tensor of that name, which `w` keeps; NULL if there is none. Pure; any thread. */
 const struct cm_tensor *cm_tensor_find(const struct cm_weights *w, const char *name);
 
 #endif

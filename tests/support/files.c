@@ -1,0 +1,73 @@
+/* files.c: see files.h. */
+#include "tests/support/files.h"
+
+#include <criterion/criterion.h>
+#include <dirent.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+void test_folder_init(struct test_folder *f)
+{
+    strcpy(f->path, "/tmp/vitrine-test-XXXXXX");
+    cr_assert(mkdtemp(f->path) != NULL, "no temporary folder");
+}
+
+/* Visits every file; removes it if told. */
+static size_t visit(const struct test_folder *f, int remove_them)
+{
+    DIR *d = opendir(f->path);
+    cr_assert(d != NULL, "%s cannot be listed", f->path);
+    size_t count = 0;
+    for (struct dirent *entry; (entry = readdir(d)) != NULL;) {
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        count++;
+        if (remove_them)
+            unlinkat(dirfd(d), entry->d_name, 0);
+    }
+    closedir(d);
+    return count;
+}
+
+void test_folder_fini(struct test_folder *f)
+{
+    visit(f, 1);
+    cr_assert_eq(rmdir(f->path), 0, "%s could not be removed", f->path);
+}
+
+size_t test_folder_count(const struct test_folder *f)
+{
+    return visit(f, 0);
+}
+
+char *test_path(const struct test_folder *f, const char *name, char out[TEST_PATH_BYTES])
+{
+    int n = snprintf(out, TEST_PATH_BYTES, "%s/%s", f->path, name);
+    cr_assert(n > 0 && n < TEST_PATH_BYTES, "path too long");
+    return out;
+}
+
+void test_write(const char *path, const void *data, size_t size)
+{
+    FILE *file = fopen(path, "wb");
+    cr_assert(file != NULL, "%s cannot be made", path);
+    cr_assert_eq(fwrite(data, 1, size, file), size);
+    cr_assert_eq(fclose(file), 0);
+}
+
+char *test_read(const char *path, size_t *size)
+{
+    FILE *file = fopen(path, "rb");
+    cr_assert(file != NULL, "%s cannot be opened", path);
+    cr_assert_eq(fseek(file, 0, SEEK_END), 0);
+    long end = ftell(file);
+    rewind(file);
+    char *data = calloc((size_t)end + 1, 1);
+    cr_assert(data != NULL);
+    *size = fread(data, 1, (size_t)end, file);
+    cr_assert_eq(*size, (size_t)end);
+    fclose(file);
+    return data;
+}
