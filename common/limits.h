@@ -28,7 +28,7 @@
 #define CM_NAME_BYTES_MAX   4096u /* an image's name: a path (PATH_MAX) */
 
 /* Files from outside. A safetensors header: the reference's own limit is 100 MB, but a model of 64
- * layers has 160 kB, and the JSON parser can take about 90 times the header's size in memory. */
+ * layers has 160 kB, and the JSON parser can take about 80 times the header's size in memory. */
 #define CM_SAFETENSORS_HEADER_MAX (1u << 20)
 #define CM_SAFETENSORS_BYTES_MAX  (UINT64_C(4) << 30) /* the paper's model has 6 MB */
 #define CM_NPY_HEADER_MAX         (64u << 10)
