@@ -31,6 +31,12 @@ struct cm_bytes {
     size_t size;
 };
 
+/* Where a message came from, as the transport names it (a ROUTER's routing id). */
+struct cm_peer {
+    uint8_t size; /* bytes used; 0 is nobody */
+    uint8_t bytes[255];
+};
+
 enum cm_matcher {
     CM_TRANSMATCHER = 1,
     CM_QACONV = 2,

@@ -197,6 +197,12 @@ struct cm_image_meta pr_shard_meta(const struct pr_shard_header *h, const void *
     return (struct cm_image_meta){r.pid, r.timestamp, r.camid, names + r.name_offset};
 }
 
+struct cm_fingerprint pr_content_fingerprint(const struct cm_fingerprint *parts, size_t count)
+{
+    static_assert(sizeof *parts == sizeof parts->bytes, "an array of fingerprints has no padding");
+    return cm_fingerprint_of(parts, count * sizeof *parts);
+}
+
 void pr_weights_header_init(struct pr_weights_header *h, const struct cm_geometry *g,
                             const void *payload, size_t payload_bytes,
                             const struct cm_fingerprint *model)

@@ -47,7 +47,7 @@ struct pr_shard_header {
     uint32_t meta_crc32c;
     uint32_t table_crc32c; /* with padding to 64 */
     uint8_t model_fingerprint[16];
-    uint8_t content_fingerprint[16]; /* XXH3-128 of all blocks, then all metadata, as stored */
+    uint8_t content_fingerprint[16]; /* pr_content_fingerprint of the blocks and the metadata */
     uint8_t reserved[3916];          /* zero */
     uint32_t header_crc32c;          /* of the bytes before it */
 };
@@ -144,6 +144,10 @@ enum cm_err pr_shard_meta_check(const struct pr_shard_header *h, const void *met
 /* The metadata of image number `i` < h->images of a checked section; the name is borrowed from it.
  */
 struct cm_image_meta pr_shard_meta(const struct pr_shard_header *h, const void *meta, uint64_t i);
+
+/* The fingerprint of a shard's content: XXH3-128 over the XXH3-128 of each block as stored, in
+ * order, then that of the metadata section. A tree, so that blocks can be hashed in parallel. */
+struct cm_fingerprint pr_content_fingerprint(const struct cm_fingerprint *parts, size_t count);
 
 /* Weights file: make and check the header for `payload`. Errors as above. */
 void pr_weights_header_init(struct pr_weights_header *h, const struct cm_geometry *g,
