@@ -1,0 +1,5 @@
+/* bad.c: a planted fault, see tests/tidy/run. */
+void wk_bad(void)
+{
+    usleep(1);
+}

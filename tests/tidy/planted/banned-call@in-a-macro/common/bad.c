@@ -1,0 +1,2 @@
+/* bad.c: a planted fault, see tests/tidy/run. */
+#define CM_BAD(a, b) strcpy(a, b)

@@ -1,0 +1,3 @@
+/* checksum.c: a planted fault, see tests/tidy/run. */
+#include <isa-l/crc.h>
+#include <xxhash.h>

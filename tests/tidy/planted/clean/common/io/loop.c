@@ -1,0 +1,3 @@
+/* loop.c: a planted fault, see tests/tidy/run. */
+#include <uv.h>
+#include <zmq.h>

@@ -1,0 +1,9 @@
+/* main.c: a planted fault, see tests/tidy/run. */
+#include "worker/store/store.h"
+
+#include <jansson.h>
+
+int main(void)
+{
+    return 0;
+}

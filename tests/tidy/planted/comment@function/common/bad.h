@@ -1,0 +1,7 @@
+/* bad.h: a planted fault, see tests/tidy/run. */
+#ifndef PLANTED_H
+#define PLANTED_H
+
+void cm_bad(void);
+
+#endif

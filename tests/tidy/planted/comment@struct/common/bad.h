@@ -1,0 +1,9 @@
+/* bad.h: a planted fault, see tests/tidy/run. */
+#ifndef PLANTED_H
+#define PLANTED_H
+
+struct cm_bad {
+    int n;
+};
+
+#endif

@@ -1,0 +1,5 @@
+/* Something else. */
+#ifndef PLANTED_H
+#define PLANTED_H
+
+#endif

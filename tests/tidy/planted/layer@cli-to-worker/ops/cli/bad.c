@@ -1,0 +1,2 @@
+/* bad.c: a planted fault, see tests/tidy/run. */
+#include "worker/worker.h"

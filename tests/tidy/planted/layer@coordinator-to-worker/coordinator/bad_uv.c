@@ -1,0 +1,2 @@
+/* bad_uv.c: a planted fault, see tests/tidy/run. */
+#include "worker/worker.h"

@@ -1,0 +1,2 @@
+/* main.c: a planted fault, see tests/tidy/run. */
+#include "coordinator/gather.h"

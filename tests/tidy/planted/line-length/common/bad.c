@@ -1,0 +1,3 @@
+/* bad.c: a planted fault, see tests/tidy/run. */
+static const char *const text =
+    "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx";

@@ -1,0 +1,8 @@
+/* bad.h: a planted fault, see tests/tidy/run. */
+#ifndef PLANTED_H
+#define PLANTED_H
+
+/* Does. */
+void bad(void) __attribute__((cold));
+
+#endif
