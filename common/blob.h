@@ -26,6 +26,7 @@ struct cm_blob *cm_blob_ref(struct cm_blob *b);
 /* Drops the reference in *b and sets it to NULL. NULL in *b is fine. */
 void cm_blob_unref(struct cm_blob **b);
 
+/* The bytes, for as long as the caller holds its reference, and how many there are. */
 const void *cm_blob_data(const struct cm_blob *b);
 size_t cm_blob_size(const struct cm_blob *b);
 

@@ -12,6 +12,7 @@
  * Errors: CM_EFORMAT (unknown matcher, a zero, a QAConv with layers), CM_ELIMIT. */
 enum cm_err cm_geometry_check(const struct cm_geometry *g, struct cm_error *e);
 
+/* True if matcher and every size are the same. */
 bool cm_geometry_equal(const struct cm_geometry *a, const struct cm_geometry *b);
 
 /* "transmatcher", "qaconv"; "f32"; "float16", "float32". NULL for a value that is none. */

@@ -8,6 +8,7 @@
 
 #include <stdint.h>
 
+/* From chatty to silent. */
 enum cm_log_level {
     CM_LOG_DEBUG,
     CM_LOG_INFO,

@@ -62,6 +62,7 @@ enum cm_parsed cm_options_parse(const struct cm_command *c, int argc, char **arg
                                 struct cm_error *e);
 void cm_options_free(const struct cm_command *c);
 
+/* Writes what --help prints. */
 void cm_options_help(const struct cm_command *c, FILE *out);
 
 /* Exit codes, after <sysexits.h>, which service managers know. */

@@ -37,11 +37,13 @@ struct cm_peer {
     uint8_t bytes[255];
 };
 
+/* Stored in files and sent: a value is never reused. */
 enum cm_matcher {
     CM_TRANSMATCHER = 1,
     CM_QACONV = 2,
 };
 
+/* The form in which a gallery keeps its features; stored and sent too. */
 enum cm_precision {
     CM_F32 = 1,
 };
@@ -63,6 +65,7 @@ struct cm_geometry {
     uint32_t ff;       /* width of the head's hidden layer */
 };
 
+/* T: tokens of one image. */
 static inline uint32_t cm_tokens(const struct cm_geometry *g)
 {
     return g->height * g->width;
