@@ -1,6 +1,6 @@
 # vitrine: build, test, measure. `make help` lists what there is.
 #
-# VARIANT picks a build of its own under build/: release (default), asan, ubsan, tsan, coverage.
+# VARIANT picks a build of its own under build/: release (default), asan, ubsan, tsan, coverage, fuzz.
 # CC picks the compiler: gcc and clang both build without a warning; WERROR=1 makes one fatal.
 
 VARIANT ?= release
@@ -31,6 +31,8 @@ else ifeq ($(VARIANT),tsan)
 VARIANT_CFLAGS := -fsanitize=thread -O1
 else ifeq ($(VARIANT),coverage)
 VARIANT_CFLAGS := --coverage -O0
+else ifeq ($(VARIANT),fuzz)
+VARIANT_CFLAGS := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -O1
 endif
 
 # --- what is built from what: a folder is a layer, a layer is an archive -----------------------
@@ -58,15 +60,26 @@ LIBS_PURE  := -lmsgpackc -lcsv -ljansson -lisal -lxxhash -lm
 LIBS_WORLD := -lzmq -luv -lopenblas
 
 .PHONY: all
+all: ## the three programs, in build/release/bin (the default)
 all: $(BIN)/vitrine $(BIN)/vitrine-coordinator $(BIN)/vitrine-worker
 
+# The list of sources is a prerequisite of its own: an archive forgets a file that is gone.
 define archive
-$(call lib,$(1)): $(call obj,$(SRC_$(1)))
-	@rm -f $$@ && $(AR) rcs $$@ $$^
+$(call lib,$(1)): $(call obj,$(SRC_$(1))) $(OUT)/obj/$(1).list
+	@rm -f $$@ && $(AR) rcs $$@ $$(filter %.o,$$^)
+$(OUT)/obj/$(1).list: always
+	@mkdir -p $$(@D) && echo '$(SRC_$(1))' | cmp -s - $$@ || echo '$(SRC_$(1))' >$$@
 endef
+.PHONY: always
 $(foreach layer,$(LAYERS),$(eval $(call archive,$(layer))))
 
-$(OUT)/obj/%.o: %.c
+# Asked once a run, before the first compiler: a missing header is said in one line, not in hundreds.
+.PHONY: packages
+packages:
+	@printf '#include <csv.h>\n' | $(CC) -E -x c - >/dev/null 2>&1 && pkg-config --exists $(PACKAGES) 2>/dev/null || \
+	    { echo "make: packages are missing: run ops/setup" >&2; exit 1; }
+
+$(OUT)/obj/%.o: %.c | packages
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC $<";) $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -c $< -o $@
 
@@ -104,14 +117,105 @@ $(OUT)/tests/golden: $(GOLDEN) $(SUPPORT) $(ALL_LIBS)
 $(OUT)/tests/system: $(SYSTEM) $(SUPPORT) $(ALL_LIBS)
 	$(link) -lcriterion $(LIBS_PURE) $(LIBS_WORLD)
 
-.PHONY: unit golden
-unit: $(OUT)/tests/unit
-	tests/run $(OUT) unit
-golden: $(OUT)/tests/golden
-	tests/run $(OUT) golden
+.PHONY: test-packages
+test-packages: packages
+	@pkg-config --exists criterion 2>/dev/null || { echo "make: Criterion is missing: run ops/setup" >&2; exit 1; }
+$(UNIT) $(GOLDEN) $(SYSTEM) $(SUPPORT): | test-packages
 
-.PHONY: clean
-clean:
+.PHONY: test unit golden system
+test: ## every test, ends in "N passed, N failed"
+test: all $(TEST_BINARIES)
+	@tests/run $(OUT) unit golden system
+unit: ## the tests of single parts
+unit: $(OUT)/tests/unit
+	@tests/run $(OUT) unit
+golden: ## the scorer against the authors' own scores
+golden: $(OUT)/tests/golden
+	@tests/run $(OUT) golden
+system: ## the tests with real processes
+system: all $(OUT)/tests/system
+	@tests/run $(OUT) system
+
+.PHONY: asan ubsan
+asan: ## every test under the address and leak sanitizer
+ubsan: ## every test under the undefined-behaviour sanitizer
+asan ubsan:
+	@$(MAKE) --no-print-directory VARIANT=$@ test
+
+# Drivers of the threaded parts, each a program that exits 0. A libzmq that is not instrumented hides
+# its locks from the sanitizer; what is known of that stands in tests/tsan/suppressions.
+TSAN_DRIVERS := $(patsubst tests/tsan/%.c,$(OUT)/tests/tsan/%,$(wildcard tests/tsan/*.c))
+TSAN_SUPPRESSIONS := $(addprefix :suppressions=,$(abspath $(wildcard tests/tsan/suppressions)))
+
+.PHONY: tsan tsan-run
+tsan: ## the threaded parts under the thread sanitizer
+	@$(MAKE) --no-print-directory VARIANT=tsan tsan-run
+$(TSAN_DRIVERS): $(OUT)/tests/tsan/%: $(OUT)/obj/tests/tsan/%.o $(SUPPORT) $(ALL_LIBS)
+	$(link) $(LIBS_PURE) $(LIBS_WORLD)
+# The sanitizer wants a memory layout that some kernels no longer give, hence setarch.
+tsan-run: $(TSAN_DRIVERS)
+	@set -e; for driver in $^; do echo "== $$driver"; \
+	    OPENBLAS_NUM_THREADS=1 TSAN_OPTIONS="exitcode=66$(TSAN_SUPPRESSIONS)" setarch -R $$driver; done
+	@echo "tsan: $(words $^) drivers, no report"
+
+# --- what is measured --------------------------------------------------------------------------
+
+.PHONY: coverage
+coverage: ## the tests' line and branch coverage of the program's own code, in per cent
+	@find build/coverage -name '*.gcda' -delete 2>/dev/null || true
+	@$(MAKE) --no-print-directory VARIANT=coverage test
+	@gcovr --root . --object-directory build/coverage --exclude tests/ --exclude ops/bench/ \
+	    --txt build/coverage/coverage.txt --print-summary
+	@echo "coverage: by file in build/coverage/coverage.txt"
+
+# Seeds stand in tests/fuzz/corpus/NAME; what a run adds stays under build/.
+FUZZ_SECONDS ?= 20
+FUZZERS := $(patsubst tests/fuzz/%.c,$(OUT)/tests/fuzz/%,$(wildcard tests/fuzz/fuzz_*.c))
+
+.PHONY: fuzz fuzz-run
+fuzz: ## each fuzzer for FUZZ_SECONDS (20)
+	@$(MAKE) --no-print-directory CC=clang VARIANT=fuzz fuzz-run
+$(FUZZERS): $(OUT)/tests/fuzz/%: $(OUT)/obj/tests/fuzz/%.o $(ALL_LIBS)
+	$(link) -fsanitize=fuzzer $(LIBS_PURE) $(LIBS_WORLD)
+fuzz-run: $(FUZZERS)
+	@set -e; for fuzzer in $^; do name=$$(basename $$fuzzer); echo "== $$name"; \
+	    mkdir -p $(OUT)/corpus/$$name; \
+	    $$fuzzer -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 -verbosity=0 \
+	        -artifact_prefix=$(OUT)/$$name- $(OUT)/corpus/$$name \
+	        $$(ls -d tests/fuzz/corpus/$$name 2>/dev/null); done
+	@echo "fuzz: $(words $^) fuzzers, $(FUZZ_SECONDS) s each, nothing found"
+
+.PHONY: bench
+bench: ## pairs/s, GFLOP/s, import MB/s, and the time outside scoring
+bench: all
+	@ops/bench/run $(OUT)
+
+# --- what is kept to ---------------------------------------------------------------------------
+
+.PHONY: tidy layers format
+tidy: ## the rules of ARCHITECTURE.md, and proof that each can fail
+tidy: layers
+	@ops/tidy
+	@tests/tidy/run
+layers: ## the cores link without libuv, ZeroMQ and OpenBLAS; no variables at file level
+layers: $(ALL_LIBS)
+	@CC="$(CC)" OUT="$(OUT)" LIBS="$(LIBS_PURE)" tests/tidy/layers
+format: ## clang-format over the C files
+	@git ls-files -z -co --exclude-standard -- '*.c' '*.h' ':!tests/tidy' | xargs -0 clang-format -i
+
+# --- what is done with it ----------------------------------------------------------------------
+
+.PHONY: demo install clean help
+demo: ## a sample gallery imported, served by three workers and searched
+	@ops/demo
+PREFIX ?= /usr/local
+install: ## the programs into DESTDIR/PREFIX/bin (/usr/local/bin)
+install: all
+	install -d "$(DESTDIR)$(PREFIX)/bin"
+	install -m 755 $(BIN)/vitrine $(BIN)/vitrine-coordinator $(BIN)/vitrine-worker "$(DESTDIR)$(PREFIX)/bin"
+clean: ## away with build/
 	rm -rf build
+help: ## this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile | expand -t 14
 
 -include $(shell find $(OUT)/obj -name '*.d' 2>/dev/null)

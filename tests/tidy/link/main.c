@@ -1,0 +1,5 @@
+/* main.c: links the cores, see tests/tidy/layers. */
+int main(void)
+{
+    return 0;
+}
