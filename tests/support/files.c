@@ -10,7 +10,7 @@
 
 void test_folder_init(struct test_folder *f)
 {
-    strcpy(f->path, "/tmp/vitrine-test-XXXXXX");
+    snprintf(f->path, sizeof f->path, "/tmp/vitrine-test-XXXXXX");
     cr_assert(mkdtemp(f->path) != NULL, "no temporary folder");
 }
 

@@ -11,6 +11,7 @@ struct test_folder {
     char path[TEST_PATH_BYTES];
 };
 
+/* Makes the folder. */
 void test_folder_init(struct test_folder *f);
 /* Removes the files in it, which must be no folders, and the folder. */
 void test_folder_fini(struct test_folder *f);

@@ -17,11 +17,13 @@ struct test_matrix {
 enum cm_err test_matrix_read(struct test_matrix *out, const char *path, struct cm_error *e)
     __attribute__((warn_unused_result));
 
+/* One value. Nobody checks the bounds. */
 static inline double test_matrix_at(const struct test_matrix *m, size_t row, size_t column)
 {
     return m->values[row * m->columns + column];
 }
 
+/* Frees the values. */
 void test_matrix_free(struct test_matrix *m);
 
 #endif
