@@ -9,7 +9,7 @@ BEGIN {
     may["wire"] = " wire file common "
     may["file"] = " file common "
     may["score"] = " score common "
-    may["store"] = " store io file common "
+    may["store"] = " store score io file common "
     may["coordinator"] = " coordinator wire file common "
     may["coordinator_edge"] = " coordinator_edge coordinator io wire file common "
     may["worker"] = " worker score wire file common "

@@ -1,0 +1,23 @@
+/* cli.h: the commands of `vitrine`, one file each. Main thread only. */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include "common/options.h"
+
+/* Each runs one command with argv[0] its name, and returns the process's exit code. Errors have
+ * been printed by then, one line on stderr. */
+int cli_import(int argc, char **argv);
+int cli_inspect(int argc, char **argv);
+int cli_verify(int argc, char **argv);
+int cli_search(int argc, char **argv);
+int cli_score(int argc, char **argv);
+int cli_status(int argc, char **argv);
+int cli_up(int argc, char **argv);
+
+/* Prints "<command>: <text>" on stderr; returns the exit code that goes with the failure. */
+int cli_report(const char *command, const struct cm_error *e);
+
+/* Parses a command's flags. True if the command should run; else *exit_code is the process's. */
+bool cli_parse(const struct cm_command *c, int argc, char **argv, int *exit_code);
+
+#endif
