@@ -65,4 +65,5 @@ Test(text, knows_utf8)
         cr_assert(cm_is_utf8(good[i], strlen(good[i])), "good %zu", i);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
         cr_assert(!cm_is_utf8(bad[i], strlen(bad[i])), "bad %zu", i);
+    cr_assert(!cm_is_utf8("\xc3\xa9", 1), "the size decides, not what follows");
 }

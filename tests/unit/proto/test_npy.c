@@ -142,7 +142,7 @@ Test(npy, refuses_what_is_no_npy_file)
     assert_refused(CM_ELIMIT, "header takes 4294967295 bytes");
 }
 
-Test(npy, refuses_what_is_no_regular_file)
+Test(npy, refuses_what_is_no_regular_file, .timeout = 5)
 {
     char saved[TEST_PATH_BYTES];
     strcpy(saved, path);
