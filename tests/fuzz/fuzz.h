@@ -12,11 +12,13 @@
 /* What libFuzzer calls. Returns 0. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* One input, in memory, with a path that opens it. */
 struct fuzz_file {
     int fd;
     char path[64];
 };
 
+/* Makes the file of these bytes; stops the fuzzer if it cannot. */
 static inline void fuzz_file_open(struct fuzz_file *f, const uint8_t *data, size_t size)
 {
     f->fd = memfd_create("fuzz", MFD_CLOEXEC);
@@ -25,6 +27,7 @@ static inline void fuzz_file_open(struct fuzz_file *f, const uint8_t *data, size
     snprintf(f->path, sizeof f->path, "/proc/self/fd/%d", f->fd);
 }
 
+/* Ends the file. */
 static inline void fuzz_file_close(struct fuzz_file *f)
 {
     close(f->fd);

@@ -187,9 +187,9 @@ static char *build(const char *text, char fill, size_t count, const char *rest, 
 {
     *size = strlen(text) + count + strlen(rest);
     char *data = malloc(*size + 1);
-    strcpy(data, text);
+    memcpy(data, text, strlen(text));
     memset(data + strlen(text), fill, count);
-    strcpy(data + strlen(text) + count, rest);
+    memcpy(data + strlen(text) + count, rest, strlen(rest) + 1);
     return data;
 }
 
@@ -228,16 +228,15 @@ Test(csv, refuses_a_row_without_end_before_it_grows)
 
 Test(csv, reads_across_chunks)
 {
-    enum { ROWS = 5000 };
-    size_t size = 0;
-    char *data = malloc(ROWS * 64), name[32];
-    size += (size_t)sprintf(data, "name,pid,camid,timestamp\r\n");
+    enum { ROWS = 5000, ROOM = ROWS * 64 };
+    char *data = malloc(ROOM), name[32];
+    size_t size = (size_t)snprintf(data, ROOM, "name,pid,camid,timestamp\r\n");
     for (int i = 0; i < ROWS; i++)
-        size += (size_t)sprintf(data + size, "\"%d,\"\"\xe2\x82\xac\",%d,%d,%d\r\n", i, i, i % 7,
-                                3 * i);
+        size += (size_t)snprintf(data + size, ROOM - size, "\"%d,\"\"\xe2\x82\xac\",%d,%d,%d\r\n",
+                                 i, i, i % 7, 3 * i);
     struct pr_csv *r = open_bytes(data, size);
     for (int i = 0; i < ROWS; i++) {
-        sprintf(name, "%d,\"\xe2\x82\xac", i);
+        snprintf(name, sizeof name, "%d,\"\xe2\x82\xac", i);
         assert_row(r, name, i, i % 7, 3 * i);
     }
     assert_end(r);

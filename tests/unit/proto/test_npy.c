@@ -145,11 +145,11 @@ Test(npy, refuses_what_is_no_npy_file)
 Test(npy, refuses_what_is_no_regular_file, .timeout = 5)
 {
     char saved[TEST_PATH_BYTES];
-    strcpy(saved, path);
+    memcpy(saved, path, sizeof saved);
     assert_refused(CM_ENOENT, "cannot be opened: No such file");
-    strcpy(path, folder.path);
+    memcpy(path, folder.path, sizeof path);
     assert_refused(CM_EFORMAT, "is not a regular file");
-    strcpy(path, saved);
+    memcpy(path, saved, sizeof path);
     cr_assert_eq(mkfifo(path, 0600), 0);
     assert_refused(CM_EFORMAT, "is not a regular file"); /* and does not wait for a writer */
 }
