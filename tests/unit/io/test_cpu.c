@@ -1,0 +1,52 @@
+/* test_cpu.c: what the process may use. */
+#include "common/io/cpu.h"
+
+#include <criterion/criterion.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+Test(io_cpu, quota_is_rounded_up)
+{
+    cr_assert_eq(io_cpu_quota_of_text("100000 100000\n"), 1);
+    cr_assert_eq(io_cpu_quota_of_text("100001 100000\n"), 2);
+    cr_assert_eq(io_cpu_quota_of_text("5000 100000"), 1);
+    cr_assert_eq(io_cpu_quota_of_text("1600000 100000"), 16);
+}
+
+Test(io_cpu, no_quota)
+{
+    static const char *const texts[] = {"max 100000\n", "",     "0 100000", "100000 0",
+                                        "100000",       "-1 1", "junk"};
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        cr_assert_eq(io_cpu_quota_of_text(texts[i]), 0, "\"%s\"", texts[i]);
+}
+
+Test(io_cpu, affinity_bounds_the_count)
+{
+    cpu_set_t all, one;
+    cr_assert_eq(sched_getaffinity(0, sizeof all, &all), 0);
+    cr_assert(io_cpu_count() >= 1 && io_cpu_count() <= (unsigned)CPU_COUNT(&all));
+    size_t first = 0;
+    while (!CPU_ISSET(first, &all))
+        first++;
+    CPU_ZERO(&one);
+    CPU_SET(first, &one);
+    cr_assert_eq(sched_setaffinity(0, sizeof one, &one), 0);
+    cr_assert_eq(io_cpu_count(), 1);
+}
+
+Test(io_cpu, memory_grows_with_what_is_touched)
+{
+    enum { BYTES = 32 << 20 };
+    size_t before = io_memory_self();
+    cr_assert(before > 100000, "%zu bytes", before);
+    char *block = malloc(BYTES);
+    cr_assert(block != NULL);
+    memset(block, 1, BYTES);
+    size_t after = io_memory_self();
+    cr_assert(block[BYTES / 2] == 1);
+    free(block);
+    cr_assert(after >= before + BYTES * 9 / 10 && after <= before + 2 * (size_t)BYTES,
+              "%zu -> %zu bytes", before, after);
+}
