@@ -5,8 +5,10 @@
 #ifndef CM_TYPES_H
 #define CM_TYPES_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* A request on the wire, unique for the life of the process that made it. */
 struct cm_query_id {
@@ -36,6 +38,12 @@ struct cm_peer {
     uint8_t size; /* bytes used; 0 is nobody */
     uint8_t bytes[255];
 };
+
+/* The same peer? */
+static inline bool cm_peer_equal(const struct cm_peer *a, const struct cm_peer *b)
+{
+    return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
+}
 
 /* Stored in files and sent: a value is never reused. */
 enum cm_matcher {

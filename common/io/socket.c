@@ -33,11 +33,6 @@ struct io_socket {
     char endpoint[IO_ENDPOINT_BYTES];
 };
 
-bool io_peer_equal(const struct io_peer *a, const struct io_peer *b)
-{
-    return a->size == b->size && memcmp(a->bytes, b->bytes, a->size) == 0;
-}
-
 /* --- contexts --------------------------------------------------------------------------------- */
 
 enum cm_err io_context_new(struct io_context **out, unsigned threads, struct cm_error *e)
@@ -348,7 +343,7 @@ static enum cm_err send_frames(struct io_socket *s, zmq_msg_t *frames, size_t co
     return CM_OK;
 }
 
-enum cm_err io_send(struct io_socket *s, const struct io_peer *to, struct cm_bytes header,
+enum cm_err io_send(struct io_socket *s, const struct cm_peer *to, struct cm_bytes header,
                     struct cm_blob *payload, struct cm_error *e)
 {
     CM_ASSERT(s->is_router == (to != NULL));
@@ -403,7 +398,7 @@ static enum cm_err blob_of_frame(struct cm_blob **out, zmq_msg_t *frame, struct 
     return rc;
 }
 
-static void take_peer(struct io_peer *peer, zmq_msg_t *frame)
+static void take_peer(struct cm_peer *peer, zmq_msg_t *frame)
 {
     size_t size = zmq_msg_size(frame);
     CM_ASSERT(size <= sizeof peer->bytes); /* ZMTP's own limit */

@@ -13,7 +13,6 @@
 #include "common/limits.h"
 #include "common/types.h"
 
-#include <stdbool.h>
 #include <stdint.h>
 
 /* Per peer, in messages; backstops above every credit, since a peer that fills its queue is taken
@@ -27,14 +26,6 @@ static_assert(IO_QUEUE_IN > CM_WORKER_CREDITS, "one worker's credits fit");
 
 struct io_context;
 struct io_socket;
-
-/* A peer of a ROUTER, by the id of its connection. */
-struct io_peer {
-    uint8_t size;
-    uint8_t bytes[255];
-};
-
-bool io_peer_equal(const struct io_peer *a, const struct io_peer *b);
 
 /* The process's one context; `threads` >= 1 move bytes (one a GB/s). Errors: CM_ENOMEM, CM_EIO. */
 enum cm_err io_context_new(struct io_context **out, unsigned threads, struct cm_error *e)
@@ -70,7 +61,7 @@ const char *io_socket_endpoint(const struct io_socket *s);
  * the payload (may be NULL) stays the caller's and keeps a reference of its own until ZeroMQ is
  * done, dropped on a thread of ZeroMQ. Errors: CM_EBUSY (the queue is full; on a DEALER also: not
  * connected), CM_EUNAVAIL (no such peer), CM_ENOMEM, CM_EIO. */
-enum cm_err io_send(struct io_socket *s, const struct io_peer *to, struct cm_bytes header,
+enum cm_err io_send(struct io_socket *s, const struct cm_peer *to, struct cm_bytes header,
                     struct cm_blob *payload, struct cm_error *e);
 
 /* One message. Where strangers reach the port it may be any bytes, under any peer's id: ZeroMQ
@@ -78,7 +69,7 @@ enum cm_err io_send(struct io_socket *s, const struct io_peer *to, struct cm_byt
  * came: at ANY alignment, even odd ones. Read them with memcpy or unaligned loads; never cast them
  * to float *. */
 struct io_incoming {
-    struct io_peer peer;     /* of a ROUTER: who sent it; of a DEALER: size 0 */
+    struct cm_peer peer;     /* of a ROUTER: who sent it; of a DEALER: size 0 */
     struct cm_bytes header;  /* never empty; lives until io_incoming_fini */
     struct cm_blob *payload; /* or NULL; to keep it, take a reference */
     struct cm_blob *header_owner;

@@ -14,7 +14,7 @@ struct io_watch;
  * error. Both may send, and may close the watch. */
 struct io_watch_events {
     void (*on_message)(void *ctx, struct io_incoming *in);
-    void (*on_garbage)(void *ctx, const struct io_peer *from, const struct cm_error *e);
+    void (*on_garbage)(void *ctx, const struct cm_peer *from, const struct cm_error *e);
 };
 
 /* Watches the socket and takes it over: it stays usable for io_send until io_watch_close. On

@@ -49,7 +49,7 @@ static void free_pair(struct pair *p)
     scratch_end(&p->scratch);
 }
 
-static void send_text(struct io_socket *s, const struct io_peer *to, const char *text)
+static void send_text(struct io_socket *s, const struct cm_peer *to, const char *text)
 {
     struct cm_error e;
     cr_assert_eq(io_send(s, to, bytes_of(text), NULL, &e), CM_OK, "%s", e.text);
@@ -65,7 +65,7 @@ static void expect_message(struct io_socket *s, const char *text, struct io_inco
     cr_assert_eq(memcmp(in->header.data, text, in->header.size), 0);
 }
 
-static struct io_peer expect_text(struct io_socket *s, const char *text)
+static struct cm_peer expect_text(struct io_socket *s, const char *text)
 {
     struct io_incoming in;
     expect_message(s, text, &in);
@@ -90,7 +90,7 @@ static void exchange(const char *endpoint)
     cr_assert_eq(memcmp(cm_blob_data(in.payload), "feature map", 11), 0);
     send_text(p.router, &in.peer, "welcome");
     io_incoming_fini(&in);
-    struct io_peer from = expect_text(p.dealer, "welcome");
+    struct cm_peer from = expect_text(p.dealer, "welcome");
     cr_assert_eq(from.size, 0);
     free_pair(&p);
 }
@@ -173,7 +173,7 @@ Test(io_socket, one_payload_for_eight_is_released_once)
     atomic_uint released = 0;
     struct pair p;
     struct io_socket *dealers[PEERS];
-    struct io_peer peers[PEERS];
+    struct cm_peer peers[PEERS];
     struct cm_blob *payload;
     memset(bytes, 'q', sizeof bytes);
     new_pair(&p, NULL);
@@ -207,7 +207,7 @@ Test(io_socket, a_peer_that_is_not_there)
     struct cm_blob *payload;
     char expected[256];
     atomic_uint released = 0;
-    struct io_peer nobody = {.size = 6, .bytes = "nobody"};
+    struct cm_peer nobody = {.size = 6, .bytes = "nobody"};
     new_pair(&p, NULL);
     cr_assert_eq(cm_blob_new(&payload, "x", 1, count_release, &released, NULL), CM_OK);
     cr_assert_eq(io_send(p.router, &nobody, bytes_of("x"), payload, &e), CM_EUNAVAIL);
@@ -216,7 +216,7 @@ Test(io_socket, a_peer_that_is_not_there)
     cm_blob_unref(&payload);
     cr_assert_eq(atomic_load(&released), 1, "a refused message keeps no reference");
     send_text(p.dealer, NULL, "hello");
-    struct io_peer d1 = expect_text(p.router, "hello");
+    struct cm_peer d1 = expect_text(p.router, "hello");
     send_text(p.router, &d1, "after"); /* nothing of the refused message is glued to it */
     expect_text(p.dealer, "after");
     free_pair(&p);
@@ -229,7 +229,7 @@ Test(io_socket, a_full_queue_is_said)
     char expected[256];
     new_pair(&p, NULL);
     send_text(p.dealer, NULL, "hello");
-    struct io_peer d1 = expect_text(p.router, "hello");
+    struct cm_peer d1 = expect_text(p.router, "hello");
     static const char header[16 << 10];
     enum cm_err rc = CM_OK;
     int sent = 0;
@@ -327,12 +327,12 @@ Test(io_socket, a_newcomer_takes_over_a_routing_id)
     struct io_socket *second;
     new_pair(&p, NULL);
     send_text(p.dealer, NULL, "old");
-    struct io_peer old = expect_text(p.router, "old");
+    struct cm_peer old = expect_text(p.router, "old");
     cr_assert_eq(io_dealer_connect(&second, p.context, p.path, bytes_of("d1"), NULL), CM_OK);
     cr_assert_eq(io_wait_send(second, PATIENCE_MS, NULL), CM_OK);
     send_text(second, NULL, "new");
-    struct io_peer new = expect_text(p.router, "new");
-    cr_assert(io_peer_equal(&old, &new));
+    struct cm_peer new = expect_text(p.router, "new");
+    cr_assert(cm_peer_equal(&old, &new));
     send_text(p.router, &new, "for the newcomer");
     expect_text(second, "for the newcomer");
     cr_assert_eq(io_wait(p.dealer, 20, NULL), CM_ETIMEOUT);
@@ -342,12 +342,12 @@ Test(io_socket, a_newcomer_takes_over_a_routing_id)
 
 Test(io_socket, peers_compare_by_their_bytes)
 {
-    struct io_peer a = {.size = 2, .bytes = "ab"}, b = {.size = 2, .bytes = "abc"};
-    cr_assert(io_peer_equal(&a, &b));
+    struct cm_peer a = {.size = 2, .bytes = "ab"}, b = {.size = 2, .bytes = "abc"};
+    cr_assert(cm_peer_equal(&a, &b));
     b.size = 3;
-    cr_assert_not(io_peer_equal(&a, &b));
-    a = (struct io_peer){.size = 3, .bytes = "abd"};
-    cr_assert_not(io_peer_equal(&a, &b));
+    cr_assert_not(cm_peer_equal(&a, &b));
+    a = (struct cm_peer){.size = 3, .bytes = "abd"};
+    cr_assert_not(cm_peer_equal(&a, &b));
 }
 
 static int connect_raw_tcp(const char *endpoint)
@@ -362,7 +362,7 @@ static int connect_raw_tcp(const char *endpoint)
 }
 
 /* The next message that says `text`, whatever noise comes before it. */
-static struct io_peer expect_among_noise(struct io_socket *s, const char *text)
+static struct cm_peer expect_among_noise(struct io_socket *s, const char *text)
 {
     struct io_incoming in = {.header_owner = NULL};
     bool found = false;
@@ -394,7 +394,7 @@ Test(io_socket, strangers_at_the_port_disturb_nobody)
         close(fd);
     }
     send_text(p.dealer, NULL, "undisturbed");
-    struct io_peer d1 = expect_among_noise(p.router, "undisturbed");
+    struct cm_peer d1 = expect_among_noise(p.router, "undisturbed");
     send_text(p.router, &d1, "nor we");
     expect_text(p.dealer, "nor we");
     free_pair(&p);

@@ -18,7 +18,7 @@ struct fixture {
     struct io_watch *watch;
     struct io_timer *timer;
     struct io_timer *deadline;
-    struct io_peer peer;
+    struct cm_peer peer;
     int received;
     int garbage;
     int out_of_order;
@@ -45,7 +45,7 @@ static void on_message(void *ctx, struct io_incoming *in)
         io_loop_stop(f->loop);
 }
 
-static void on_garbage(void *ctx, const struct io_peer *from, const struct cm_error *e)
+static void on_garbage(void *ctx, const struct cm_peer *from, const struct cm_error *e)
 {
     struct fixture *f = ctx;
     f->garbage++;
@@ -167,7 +167,7 @@ Test(io_watch, needs_no_edge)
     new_fixture(&f, 1);
     struct io_socket *s = connect_to(&f);
     int number = 0;
-    f.peer = (struct io_peer){.size = 1, .bytes = "?"};
+    f.peer = (struct cm_peer){.size = 1, .bytes = "?"};
     cr_assert_eq(io_timer_new(&f.timer, f.loop, swallow_edge, &f, NULL), CM_OK);
     cr_assert_eq(io_send(s, NULL, (struct cm_bytes){&number, sizeof number}, NULL, NULL), CM_OK);
     io_timer_set(f.timer, 0);

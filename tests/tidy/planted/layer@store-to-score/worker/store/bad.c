@@ -1,2 +1,0 @@
-/* bad.c: a planted fault, see tests/tidy/run. */
-#include "worker/score/score.h"

@@ -1,0 +1,46 @@
+/* sources.h: the user's feature and label files as one row of images. */
+#ifndef ST_SOURCES_H
+#define ST_SOURCES_H
+
+#include "common/err.h"
+#include "common/types.h"
+#include "proto/file/csv.h"
+#include "proto/file/npy.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* Several .npy files with one .csv each. Ids count over all of them, in order. */
+struct st_sources {
+    size_t files;
+    struct pr_npy **features; /* [files] */
+    const char *const *meta;  /* [files] paths, borrowed */
+    uint64_t images;
+    uint64_t bytes;       /* of all maps as stored */
+    uint64_t names_bytes; /* of all names with their NULs */
+    struct pr_csv *csv;   /* the label file that st_sources_next_meta is in */
+    size_t csv_file;      /* its index; `files` after the last */
+};
+
+/* Opens everything, checks every map's shape against the model and reads every label once, so that
+ * a mistake shows before work begins. Release with st_sources_close, also after a failure. Errors:
+ * those of the readers; CM_EMISMATCH. */
+enum cm_err st_sources_open(struct st_sources *s, const struct cm_geometry *g,
+                            const char *const *features, const char *const *meta, size_t files,
+                            struct cm_error *e) __attribute__((warn_unused_result));
+void st_sources_close(struct st_sources *s);
+
+/* Image `id`'s map, image_floats of it. Any thread, several at once. Errors: CM_EFORMAT (NaN ...).
+ */
+enum cm_err st_sources_read(const struct st_sources *s, uint64_t id, float *map, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
+/* The labels of the next image, from id 0 on; never more than `images` calls. The name is borrowed
+ * until the next call. One thread. */
+enum cm_err st_sources_next_meta(struct st_sources *s, struct cm_image_meta *out,
+                                 struct cm_error *e) __attribute__((warn_unused_result));
+
+/* "<file>: image <row>" for an id, for errors. Returns `out`. */
+char *st_sources_place(const struct st_sources *s, uint64_t id, char *out, size_t room);
+
+#endif
