@@ -1,0 +1,62 @@
+/* check.c: see check.h. */
+#include "proto/wire/check.h"
+
+#include "common/checksum.h"
+#include "common/geometry.h"
+#include "common/limits.h"
+#include "proto/wire/text.h"
+
+enum cm_err pr_check_range(const char *name, uint64_t v, uint64_t min, uint64_t max,
+                           struct cm_error *e)
+{
+    if (v < min)
+        return cm_fail(e, CM_EFORMAT, "%s is %llu; it must be at least %llu", name,
+                       (unsigned long long)v, (unsigned long long)min);
+    if (v > max)
+        return cm_fail(e, CM_ELIMIT, "%s is %llu; it must be at most %llu", name,
+                       (unsigned long long)v, (unsigned long long)max);
+    return CM_OK;
+}
+
+enum cm_err pr_check_dtype(enum cm_dtype dtype, struct cm_error *e)
+{
+    if (cm_dtype_bytes(dtype) == 0)
+        return cm_fail(e, CM_EFORMAT, "unknown element type %u", (unsigned)dtype);
+    return CM_OK;
+}
+
+enum cm_err pr_check_node(const char *node, struct cm_error *e)
+{
+    if (!pr_node_ok(node))
+        return cm_fail(e, CM_EFORMAT,
+                       "node name \"%s\" must be 1 to %u characters of A-Z a-z 0-9 . _ -", node,
+                       CM_NODE_BYTES_MAX);
+    return CM_OK;
+}
+
+enum cm_err pr_check_class(const char *numeric_class, struct cm_error *e)
+{
+    if (!pr_class_ok(numeric_class))
+        return cm_fail(e, CM_EFORMAT,
+                       "numeric class \"%s\" must be 1 to %u printable ASCII characters without "
+                       "space or quote",
+                       numeric_class, CM_CLASS_BYTES_MAX);
+    return CM_OK;
+}
+
+enum cm_err pr_check_payload(struct cm_bytes payload, uint64_t floats, enum cm_dtype dtype,
+                             uint32_t crc32c, struct cm_error *e)
+{
+    uint64_t bytes = floats * cm_dtype_bytes(dtype); /* both were checked: far below 2^64 */
+    if (payload.size != bytes)
+        return cm_fail(e, CM_EFORMAT,
+                       "the feature map has %zu bytes; %llu elements of %s take %llu", payload.size,
+                       (unsigned long long)floats, cm_dtype_name(dtype), (unsigned long long)bytes);
+    uint32_t got = cm_crc32c(0, payload.data, payload.size);
+    if (got != crc32c)
+        return cm_fail(
+            e, CM_ECORRUPT,
+            "the feature map's checksum is %08x, but its header says %08x; send it again", got,
+            crc32c);
+    return CM_OK;
+}

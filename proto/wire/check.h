@@ -1,0 +1,25 @@
+/* check.h: the rules that several messages share. Each message runs its rules when it is packed and
+ * when it is unpacked, so that what goes out is what would be let in. Pure; any thread. */
+#ifndef PR_CHECK_H
+#define PR_CHECK_H
+
+#include "common/err.h"
+#include "common/types.h"
+
+#include <stdint.h>
+
+/* CM_OK if min <= v <= max. Errors: CM_EFORMAT below, CM_ELIMIT above, with `name` in the text. */
+enum cm_err pr_check_range(const char *name, uint64_t v, uint64_t min, uint64_t max,
+                           struct cm_error *e);
+
+/* Errors: CM_EFORMAT. */
+enum cm_err pr_check_dtype(enum cm_dtype dtype, struct cm_error *e);
+enum cm_err pr_check_node(const char *node, struct cm_error *e);
+enum cm_err pr_check_class(const char *numeric_class, struct cm_error *e);
+
+/* CM_OK if the payload frame has `floats` elements of `dtype` and the stated checksum.
+ * Errors: CM_EFORMAT (its size), CM_ECORRUPT (its checksum). */
+enum cm_err pr_check_payload(struct cm_bytes payload, uint64_t floats, enum cm_dtype dtype,
+                             uint32_t crc32c, struct cm_error *e);
+
+#endif
