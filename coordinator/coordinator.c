@@ -1,0 +1,219 @@
+/* coordinator.c: the coordinator's life and its dispatcher, see coordinator.h. */
+#include "coordinator/coordinator.h"
+
+#include "common/mem.h"
+#include "coordinator/core.h"
+#include "proto/wire/control.h"
+#include "proto/wire/envelope.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define LOG_PERIOD_NS UINT64_C(1000000000) /* one line a second for what a peer can cause */
+
+enum cm_err co_new(struct co_core **out, const struct co_config *config, const struct co_io *io,
+                   const struct cm_log *log, struct cm_error *e)
+{
+    void *p;
+    enum cm_err rc = cm_new(&p, 1, sizeof **out, e);
+    *out = p;
+    if (rc)
+        return rc;
+    (*out)->config = *config;
+    (*out)->io = *io;
+    (*out)->log = log;
+    (*out)->next_id = config->first_id;
+    (*out)->started_ns = co_now(*out);
+    return CM_OK;
+}
+
+static void free_list(struct co_list *list)
+{
+    while (list->head) {
+        struct co_gather *g = list->head;
+        co_list_remove(list, g);
+        co_gather_free(g);
+    }
+}
+
+void co_free(struct co_core *c)
+{
+    if (!c)
+        return;
+    free_list(&c->waiting);
+    free_list(&c->open);
+    co_members_fini(&c->members);
+    co_shardmap_fini(&c->map);
+    free(c);
+}
+
+void co_list_append(struct co_list *list, struct co_gather *g)
+{
+    g->prev = list->tail;
+    g->next = NULL;
+    *(list->tail ? &list->tail->next : &list->head) = g;
+    list->tail = g;
+    list->count++;
+}
+
+void co_list_remove(struct co_list *list, struct co_gather *g)
+{
+    *(g->prev ? &g->prev->next : &list->head) = g->next;
+    *(g->next ? &g->next->prev : &list->tail) = g->prev;
+    g->next = g->prev = NULL;
+    list->count--;
+}
+
+enum cm_err co_send(struct co_core *c, const struct cm_peer *to, struct pr_buffer *packed,
+                    struct cm_blob *payload, struct cm_error *e)
+{
+    struct cm_bytes header = {packed->data, packed->size};
+    enum cm_err rc = c->io.send(c->io.ctx, to, header, payload, e);
+    pr_buffer_fini(packed);
+    return rc;
+}
+
+void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
+                   enum pr_error_code code, uint32_t retry_after_ms, const char *text)
+{
+    struct cm_error e;
+    struct pr_buffer packed;
+    struct pr_error message = {
+        .id = id, .epoch = c->epoch, .code = code, .retry_after_ms = retry_after_ms};
+    snprintf(message.text, sizeof message.text, "%s", text);
+    c->counters.errors++;
+    enum cm_err rc = pr_error_pack(&message, &packed, &e);
+    if (!rc)
+        rc = co_send(c, to, &packed, NULL, &e);
+    if (rc)
+        cm_log(c->log, CM_LOG_DEBUG, "error_unsent", "msg=\"%s\"", e.text);
+}
+
+struct co_gather *co_find_open(struct co_core *c, struct cm_query_id id)
+{
+    struct co_gather *g = c->open.head;
+    while (g && g->id.v != id.v)
+        g = g->next;
+    return g;
+}
+
+void co_on_garbage(struct co_core *c, const struct cm_peer *from, const char *why)
+{
+    uint64_t missed;
+    c->counters.garbage++;
+    if (cm_log_rate_pass(&c->garbage_rate, co_now(c), LOG_PERIOD_NS, &missed))
+        cm_log(c->log, CM_LOG_WARN, "garbage", "peer_bytes=%u msg=\"%s\" unreported=%" PRIu64,
+               from->size, why, missed);
+}
+
+/* A worker's message from somebody who is no member: a worker that outlived a restart of ours, or
+ * its own funeral. It is asked to introduce itself again. */
+static void ask_who(struct co_core *c, const struct cm_peer *from)
+{
+    struct cm_error e;
+    struct pr_buffer packed;
+    struct pr_control message = {.type = PR_REHELLO, .epoch = c->epoch};
+    enum cm_err rc = pr_control_pack(&message, &packed, &e);
+    if (!rc)
+        rc = co_send(c, from, &packed, NULL, &e);
+    if (rc)
+        cm_log(c->log, CM_LOG_DEBUG, "rehello_unsent", "msg=\"%s\"", e.text);
+}
+
+static void on_member_message(struct co_core *c, const struct cm_peer *from,
+                              const struct pr_envelope *envelope, struct cm_bytes header)
+{
+    uint32_t member = co_members_find(&c->members, from);
+    if (member == CO_NO_MEMBER) {
+        ask_who(c, from);
+        return;
+    }
+    c->members.slots[member].heard_ns = co_now(c);
+    switch (envelope->type) {
+    case PR_HEARTBEAT:
+        co_on_heartbeat(c, member, header);
+        return;
+    case PR_LEAVING:
+        co_on_leaving(c, member);
+        return;
+    default:
+        co_on_result(c, member, header);
+    }
+}
+
+void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_bytes header,
+                   struct cm_blob *payload)
+{
+    struct pr_envelope envelope;
+    struct cm_error e;
+    enum cm_err rc = pr_peek(header, &envelope, &e);
+    if (rc == CM_EVERSION) {
+        c->counters.refused++;
+        co_send_error(c, from, envelope.id, PR_ERROR_VERSION, 0, e.text);
+        co_on_garbage(c, from, e.text);
+        return;
+    }
+    if (rc) {
+        co_on_garbage(c, from, e.text);
+        return;
+    }
+    switch (envelope.type) {
+    case PR_HELLO:
+        co_on_hello(c, from, header);
+        return;
+    case PR_HEARTBEAT:
+    case PR_LEAVING:
+    case PR_RESULT:
+        on_member_message(c, from, &envelope, header);
+        return;
+    case PR_QUERY:
+        co_on_query(c, from, envelope.id, header, payload);
+        return;
+    case PR_STATUS_REQUEST:
+        co_on_status_request(c, from, envelope.id);
+        return;
+    default:
+        co_on_garbage(c, from, "a message that only a coordinator sends");
+    }
+}
+
+void co_on_tick(struct co_core *c)
+{
+    uint64_t now = co_now(c);
+    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++) {
+        const struct co_member *m = &c->members.slots[i];
+        if (m->used && now - m->heard_ns >= c->config.dead_after_ns)
+            co_lose_member(c, i, "silent");
+    }
+    for (struct co_gather *g = c->open.head, *next; g; g = next) {
+        next = g->next;
+        if (now >= g->deadline_ns)
+            co_finish(c, g);
+    }
+    co_scatter_waiting(c);
+}
+
+uint64_t co_next_wakeup_ns(const struct co_core *c)
+{
+    uint64_t next = UINT64_MAX;
+    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++) {
+        const struct co_member *m = &c->members.slots[i];
+        if (m->used && m->heard_ns + c->config.dead_after_ns < next)
+            next = m->heard_ns + c->config.dead_after_ns;
+    }
+    for (const struct co_gather *g = c->open.head; g; g = g->next)
+        if (g->deadline_ns < next)
+            next = g->deadline_ns;
+    return next;
+}
+
+void co_close(struct co_core *c)
+{
+    c->closed = true;
+}
+
+bool co_idle(const struct co_core *c)
+{
+    return c->waiting.count == 0 && c->open.count == 0;
+}

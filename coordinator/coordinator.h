@@ -1,0 +1,74 @@
+/* coordinator.h: admits queries, scatters them over the workers, gathers one answer each.
+ *
+ *   client                    coordinator                                worker(s)
+ *     |                            |  <------------- HELLO (what I hold) ---- |
+ *     |                            |  -------------- WELCOME or REFUSE -----> |
+ *     |                            |  <============= HEARTBEAT ============>  |
+ *     | -- QUERY + map ----------> |                                          |
+ *     |     (a) co_on_message: checked, admitted to the waiting list          |
+ *     |     (b) co_scatter: one slot a shard; a SEARCH to each holder         |
+ *     |                            |  -- SEARCH + the same map, shared -----> |
+ *     |                            |  <-------------- RESULT, one a shard --- |
+ *     |     (c) co_gather_on_result: merged as they come                      |
+ *     |     (d) all slots closed, or the deadline: answered                   |
+ *     | <---------------- ANSWER - |  -- CANCEL to whoever is still at it --> |
+ *
+ * Pure: no clock, no socket. Events come in through the functions below, effects go out through
+ * struct co_io. One thread. Everything from a peer is checked here or in proto/ before it is used;
+ * a peer's garbage is counted, logged at a bounded rate, and survived. */
+#ifndef CO_COORDINATOR_H
+#define CO_COORDINATOR_H
+
+#include "common/blob.h"
+#include "common/err.h"
+#include "common/log.h"
+#include "common/types.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* How the core acts on the world. */
+struct co_io {
+    void *ctx;
+    /* Sends one message; the payload (may be NULL) is borrowed. Errors: CM_EBUSY (the peer's queue
+     * is full), CM_EUNAVAIL (no such peer). */
+    enum cm_err (*send)(void *ctx, const struct cm_peer *to, struct cm_bytes header,
+                        struct cm_blob *payload, struct cm_error *e);
+    /* A clock that never goes back. */
+    uint64_t (*now_ns)(void *ctx);
+};
+
+struct co_config {
+    uint64_t heartbeat_ns;  /* both ways; workers are told in WELCOME */
+    uint64_t dead_after_ns; /* a worker silent for so long is gone */
+    bool allow_mixed;       /* admit workers of another numeric class; answers then say so */
+    uint64_t first_id; /* where request ids start: random, so that a restart's do not collide */
+};
+
+struct co_core;
+
+/* A coordinator without members. `log` and what `io` points to outlive it. Errors: CM_ENOMEM. */
+enum cm_err co_new(struct co_core **out, const struct co_config *config, const struct co_io *io,
+                   const struct cm_log *log, struct cm_error *e)
+    __attribute__((warn_unused_result));
+void co_free(struct co_core *c); /* NULL is fine; open queries are dropped */
+
+/* One message arrived. Both are borrowed; `payload` may be NULL, and its bytes may be unaligned. */
+void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_bytes header,
+                   struct cm_blob *payload);
+
+/* Something arrived that is no message; `why` says what. */
+void co_on_garbage(struct co_core *c, const struct cm_peer *from, const char *why);
+
+/* Time passed: deadlines, dead workers. Call at co_next_wakeup_ns or later. */
+void co_on_tick(struct co_core *c);
+
+/* When co_on_tick has something to do next; UINT64_MAX for never. */
+uint64_t co_next_wakeup_ns(const struct co_core *c);
+
+/* Takes no more queries (they are answered BUSY); those admitted go on. */
+void co_close(struct co_core *c);
+/* True when no query is waiting or open. */
+bool co_idle(const struct co_core *c);
+
+#endif

@@ -1,0 +1,80 @@
+/* core.h: what the files of the coordinator's core share. Not for anybody else. */
+#ifndef CO_CORE_H
+#define CO_CORE_H
+
+#include "coordinator/coordinator.h"
+#include "coordinator/gather.h"
+#include "coordinator/members.h"
+#include "coordinator/shardmap.h"
+#include "proto/wire/error.h"
+#include "proto/wire/status.h"
+
+/* A list of gathers in order of arrival. */
+struct co_list {
+    struct co_gather *head, *tail;
+    uint32_t count;
+};
+
+struct co_core {
+    struct co_config config;
+    struct co_io io;
+    const struct cm_log *log;
+    uint64_t started_ns;
+    uint64_t next_id;
+    uint64_t epoch; /* goes up when the set of members changes */
+    bool closed;
+    bool has_gallery;
+    struct pr_gallery_info gallery; /* of the first worker that ever joined */
+    struct co_shardmap map;
+    struct co_list waiting; /* admitted, not yet dispatched */
+    struct co_list open;    /* dispatched */
+    struct pr_counters counters;
+    struct cm_log_rate garbage_rate;
+    struct cm_log_rate late_rate;
+    struct co_members members;
+};
+
+/* The io's clock. */
+static inline uint64_t co_now(const struct co_core *c)
+{
+    return c->io.now_ns(c->io.ctx);
+}
+
+/* A list never holds a gather twice, and a gather is in one list at a time. */
+void co_list_append(struct co_list *list, struct co_gather *g);
+void co_list_remove(struct co_list *list, struct co_gather *g);
+
+/* Sends a packed message and releases it; a failure to pack or send is logged, never fatal: the
+ * protocol recovers from a lost message by itself (heartbeats, deadlines). */
+enum cm_err co_send(struct co_core *c, const struct cm_peer *to, struct pr_buffer *packed,
+                    struct cm_blob *payload, struct cm_error *e);
+
+/* Tells a client why there is no answer. */
+void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
+                   enum pr_error_code code, uint32_t retry_after_ms, const char *text);
+
+/* scatter.c: dispatches waiting queries, oldest first, while workers have credit. */
+void co_scatter_waiting(struct co_core *c);
+
+/* finish.c: answers a gather if nothing of it is open any more; frees it then. */
+void co_finish_if_complete(struct co_core *c, struct co_gather *g);
+/* Answers it as it stands, cancels what is still running, frees it. */
+void co_finish(struct co_core *c, struct co_gather *g);
+
+/* The open gather with this id, or NULL. */
+struct co_gather *co_find_open(struct co_core *c, struct cm_query_id id);
+
+/* on_worker.c: a worker's messages, and its end. */
+void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes header);
+void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header);
+void co_on_leaving(struct co_core *c, uint32_t member);
+void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header);
+/* Forgets a member; what it was asked and did not answer is lost. `why` goes to the log. */
+void co_lose_member(struct co_core *c, uint32_t member, const char *why);
+
+/* on_client.c: a client's messages. */
+void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                 struct cm_bytes header, struct cm_blob *payload);
+void co_on_status_request(struct co_core *c, const struct cm_peer *from, struct cm_query_id id);
+
+#endif

@@ -1,0 +1,71 @@
+/* finish.c: the end of a query: its answer, and the word to those still working on it. */
+#include "common/assert.h"
+#include "coordinator/core.h"
+#include "proto/wire/control.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static enum cm_err send_answer(struct co_core *c, struct co_gather *g, bool *partial,
+                               struct cm_error *e)
+{
+    struct pr_answer answer;
+    enum cm_err rc = co_gather_answer(g, c->gallery.images, &answer, e);
+    if (rc)
+        return rc;
+    answer.epoch = c->epoch;
+    *partial = answer.missing_count > 0;
+    uint64_t now = co_now(c);
+    answer.timings.gather_us = (now - g->dispatched_ns) / 1000;
+    answer.timings.total_us = (now - g->arrived_ns) / 1000;
+    struct pr_buffer packed;
+    rc = pr_answer_pack(&answer, &packed, e);
+    free(answer.missing);
+    return rc ? rc : co_send(c, &g->client, &packed, NULL, e);
+}
+
+/* Tells each worker that still owes something to stop. */
+static void cancel_open_parts(struct co_core *c, const struct co_gather *g)
+{
+    for (uint32_t p = 0; p < g->parts_count; p++) {
+        if (g->parts[p].open == 0)
+            continue;
+        struct pr_buffer packed;
+        struct cm_error e;
+        struct pr_control cancel = {.type = PR_CANCEL, .id = g->id, .epoch = c->epoch};
+        enum cm_err rc = pr_control_pack(&cancel, &packed, &e);
+        if (!rc)
+            rc = co_send(c, &c->members.slots[g->parts[p].member].peer, &packed, NULL, &e);
+        if (rc)
+            cm_log(c->log, CM_LOG_DEBUG, "cancel_unsent", "msg=\"%s\"", e.text);
+    }
+}
+
+void co_finish(struct co_core *c, struct co_gather *g)
+{
+    struct cm_error e;
+    bool partial = false;
+    cancel_open_parts(c, g);
+    enum cm_err rc = send_answer(c, g, &partial, &e);
+    if (rc == CM_OK) {
+        c->counters.answers++;
+        c->counters.partial += partial;
+    } else if (rc == CM_EUNAVAIL) {
+        cm_log(c->log, CM_LOG_INFO, "client_gone", "query=%" PRIu64, g->id.v);
+    } else {
+        cm_log(c->log, CM_LOG_ERROR, "answer_unsent", "query=%" PRIu64 " msg=\"%s\"", g->id.v,
+               e.text);
+        co_send_error(c, &g->client, g->client_id, PR_ERROR_INTERNAL, 0, e.text);
+    }
+    if (partial)
+        cm_log(c->log, CM_LOG_WARN, "partial", "query=%" PRIu64 " shards_open=%u", g->id.v,
+               g->slots_open);
+    co_list_remove(&c->open, g);
+    co_gather_free(g);
+}
+
+void co_finish_if_complete(struct co_core *c, struct co_gather *g)
+{
+    if (g->slots_open == 0)
+        co_finish(c, g);
+}

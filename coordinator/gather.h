@@ -1,0 +1,100 @@
+/* gather.h: one query from admission to answer: a slot a shard, a deadline, bounded memory.
+ *
+ *      WAITING --dispatch--> OPEN --all slots closed, or deadline--> answered and freed
+ *
+ * Each shard's slot closes once: by the result of the one member that was asked, or by a reason why
+ * there is none. A second answer for a slot is refused, so no image can count twice. Hits are
+ * merged as they come: never more than k are held. Pure; loop thread only. */
+#ifndef CO_GATHER_H
+#define CO_GATHER_H
+
+#include "common/blob.h"
+#include "common/err.h"
+#include "common/limits.h"
+#include "common/types.h"
+#include "proto/wire/answer.h"
+#include "proto/wire/query.h"
+#include "proto/wire/result.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One worker's share of a query: the SEARCH that it was sent. */
+struct co_part {
+    uint32_t member;
+    uint32_t open; /* slots it has not answered yet */
+};
+
+/* One shard's place in a query. */
+struct co_slot {
+    bool closed;
+    uint32_t part; /* who was asked; CO_NO_PART if nobody holds the shard */
+    enum pr_reason reason;
+    uint64_t images_scored;
+    uint64_t images;
+};
+
+enum { CO_NO_PART = UINT32_MAX };
+
+struct co_gather {
+    struct co_gather *next, *prev; /* in the list of those waiting or of those open */
+    struct cm_query_id id;         /* the coordinator's own */
+    struct cm_peer client;
+    struct cm_query_id client_id; /* the client's number for it */
+    uint32_t k;
+    enum cm_dtype dtype;
+    uint32_t payload_crc32c;
+    struct cm_blob *payload; /* the query's map, shared with the transport; NULL once dispatched */
+    uint64_t deadline_after_ns;
+    uint64_t arrived_ns;
+    uint64_t dispatched_ns; /* 0 while waiting */
+    uint64_t deadline_ns;
+
+    struct co_slot *slots; /* [slots_count], one for each shard of the gallery */
+    uint32_t slots_count;
+    uint32_t slots_open;
+    struct co_part *parts; /* [parts_count], at most one a member */
+    uint32_t parts_count;
+    struct pr_hit *hits; /* [hits_count], best first; names are owned */
+    size_t hits_count;
+    uint64_t overflowed;
+    char numeric_class[CM_CLASS_BYTES_MAX + 1]; /* of the first result */
+    bool mixed;                                 /* results came from more than one class */
+    struct pr_answer_timings timings;           /* filled in as stages end */
+};
+
+/* A gather for an admitted query: consumes nothing, takes its own reference to `payload`.
+ * Errors: CM_ENOMEM. */
+enum cm_err co_gather_new(struct co_gather **out, const struct pr_query *query,
+                          const struct cm_peer *client, struct cm_blob *payload, uint64_t now_ns,
+                          struct cm_error *e) __attribute__((warn_unused_result));
+void co_gather_free(struct co_gather *g); /* NULL is fine */
+
+/* Opens it with one slot for each shard, none of them asked of anybody yet, and room for `parts`
+ * shares. Errors: CM_ENOMEM (still waiting then). */
+enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint32_t parts, uint64_t now_ns,
+                           struct cm_error *e) __attribute__((warn_unused_result));
+
+/* Notes that `shard` is asked of part `part`. */
+void co_gather_assign(struct co_gather *g, uint32_t shard, uint32_t part);
+
+/* Closes every open slot of a member that is gone. */
+void co_gather_lose(struct co_gather *g, uint32_t member);
+
+/* Closes an open slot without a result. Closed already: nothing happens. */
+void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason reason);
+
+/* Takes a member's result for a shard and merges its hits. The result's numbers were checked
+ * against the shard map. Errors: CM_EEXIST (that slot is closed), CM_EMISMATCH (another member was
+ * asked), CM_ENOMEM (the slot closes as PR_REASON_INTERNAL). */
+enum cm_err co_gather_on_result(struct co_gather *g, uint32_t member, const char *numeric_class,
+                                const struct pr_result *result, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
+/* The answer as it stands, over a gallery of `images`. `out` borrows from the gather, but for
+ * out->missing, which the caller frees. Errors: CM_ENOMEM. */
+enum cm_err co_gather_answer(const struct co_gather *g, uint64_t images, struct pr_answer *out,
+                             struct cm_error *e) __attribute__((warn_unused_result));
+
+#endif

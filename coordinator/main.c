@@ -1,0 +1,100 @@
+/* main.c: vitrine-coordinator: flags in, edge run, exit code out. */
+#include "common/limits.h"
+#include "common/options.h"
+#include "coordinator/coordinator_uv.h"
+
+#include <stdio.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+struct args {
+    const char *listen, *log_level;
+    bool insecure, allow_mixed;
+    uint64_t heartbeat_ms, dead_after_ms;
+};
+
+/* Request ids start anywhere, so that an answer to an earlier life of ours cannot be taken for one
+ * to this life. */
+static uint64_t random_id(void)
+{
+    uint64_t id = 0;
+    if (getrandom(&id, sizeof id, 0) != (ssize_t)sizeof id)
+        id = (uint64_t)getpid() << 32;
+    return id >> 1; /* room to count up */
+}
+
+static int run(const struct args *a, const struct cm_command *command)
+{
+    struct cm_error e;
+    struct cm_log log;
+    int level = cm_log_level_of_name(a->log_level);
+    if (level < 0) {
+        fprintf(stderr, "%s: --log-level is '%s'; it is debug, info, warn, error or off\n",
+                command->name, a->log_level);
+        return CM_EXIT_USAGE;
+    }
+    struct co_edge_options o = {
+        .listen = a->listen,
+        .insecure = a->insecure,
+        .config =
+            {
+                .heartbeat_ns = a->heartbeat_ms * UINT64_C(1000000),
+                .dead_after_ns = a->dead_after_ms * UINT64_C(1000000),
+                .allow_mixed = a->allow_mixed,
+                .first_id = random_id(),
+            },
+    };
+    cm_log_init(&log, STDERR_FILENO, (enum cm_log_level)level, "coordinator");
+    if (co_edge_run(&o, &log, &e) == CM_OK)
+        return CM_EXIT_OK;
+    fprintf(stderr, "%s: %s\n", command->name, e.text);
+    return cm_exit_of(e.code);
+}
+
+int main(int argc, char **argv)
+{
+    struct args a = {.log_level = "info", .heartbeat_ms = 1000, .dead_after_ms = 3500};
+    const struct cm_option options[] = {
+        {"listen", 'l', CM_OPTION_TEXT, true, "ENDPOINT",
+         "tcp://127.0.0.1:7700 or ipc:///run/vitrine.sock; tcp port 0: any free one,\n"
+         "named in the log line event=listening",
+         0, 0, &a.listen},
+        {"insecure", 0, CM_OPTION_FLAG, false, NULL,
+         "listen where other machines reach it, although nobody is authenticated", 0, 0,
+         &a.insecure},
+        {"allow-mixed", 0, CM_OPTION_FLAG, false, NULL,
+         "admit workers of different numeric classes; answers say so", 0, 0, &a.allow_mixed},
+        {"heartbeat-ms", 0, CM_OPTION_COUNT, false, "MS",
+         "how often workers show that they live (default 1000)", 10, 60000, &a.heartbeat_ms},
+        {"dead-after-ms", 0, CM_OPTION_COUNT, false, "MS",
+         "a worker silent for so long is lost (default 3500)", 30, 600000, &a.dead_after_ms},
+        {"log-level", 0, CM_OPTION_TEXT, false, "LEVEL",
+         "debug, info (default), warn, error or off; lines go to stderr", 0, 0, &a.log_level},
+    };
+    const struct cm_command command = {
+        .name = "vitrine-coordinator",
+        .usage = "--listen ENDPOINT [options]",
+        .about =
+            "Admits queries from 'vitrine search', scatters them over the workers that have dialled\n"
+            "in, and merges one exact ranking. Holds no features. SIGTERM: finishes what it has,\n"
+            "then ends.",
+        .options = options,
+        .options_count = sizeof options / sizeof *options,
+    };
+    struct cm_error e;
+    switch (cm_options_parse(&command, argc, argv, &e)) {
+    case CM_PARSED_HELP:
+        return CM_EXIT_OK;
+    case CM_PARSED_BAD:
+        fprintf(stderr, "%s: %s\n", command.name, e.text);
+        return CM_EXIT_USAGE;
+    case CM_PARSED_RUN:
+        break;
+    }
+    if (a.dead_after_ms < 2 * a.heartbeat_ms) {
+        fprintf(stderr, "%s: --dead-after-ms must be at least twice --heartbeat-ms\n",
+                command.name);
+        return CM_EXIT_USAGE;
+    }
+    return run(&a, &command);
+}

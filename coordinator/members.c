@@ -1,0 +1,69 @@
+/* members.c: see members.h. */
+#include "coordinator/members.h"
+
+#include "common/assert.h"
+
+#include <string.h>
+
+uint32_t co_members_find(const struct co_members *m, const struct cm_peer *peer)
+{
+    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++) {
+        const struct co_member *s = &m->slots[i];
+        if (s->used && cm_peer_equal(&s->peer, peer))
+            return i;
+    }
+    return CO_NO_MEMBER;
+}
+
+uint32_t co_members_find_node(const struct co_members *m, const char *node)
+{
+    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++)
+        if (m->slots[i].used && strcmp(m->slots[i].hello.node, node) == 0)
+            return i;
+    return CO_NO_MEMBER;
+}
+
+enum cm_err co_members_add(struct co_members *m, const struct cm_peer *peer, struct pr_hello *hello,
+                           uint64_t now_ns, uint32_t *out, struct cm_error *e)
+{
+    uint32_t i = 0;
+    while (i < CM_MEMBERS_MAX && m->slots[i].used)
+        i++;
+    if (i == CM_MEMBERS_MAX)
+        return cm_fail(e, CM_ELIMIT, "the cluster has %u workers, as many as it takes",
+                       CM_MEMBERS_MAX);
+    m->slots[i] = (struct co_member){
+        .used = true,
+        .peer = *peer,
+        .state = PR_MEMBER_READY,
+        .heard_ns = now_ns,
+        .hello = *hello,
+    };
+    *hello = (struct pr_hello){0};
+    m->count++;
+    *out = i;
+    return CM_OK;
+}
+
+void co_members_remove(struct co_members *m, uint32_t member)
+{
+    CM_ASSERT(member < CM_MEMBERS_MAX && m->slots[member].used);
+    pr_hello_fini(&m->slots[member].hello);
+    m->slots[member] = (struct co_member){0};
+    m->count--;
+}
+
+void co_members_fini(struct co_members *m)
+{
+    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++)
+        if (m->slots[i].used)
+            co_members_remove(m, i);
+}
+
+uint64_t co_member_images(const struct co_member *m)
+{
+    uint64_t images = 0;
+    for (size_t i = 0; i < m->hello.held_count; i++)
+        images += m->hello.held[i].images;
+    return images;
+}

@@ -1,0 +1,52 @@
+/* members.h: the workers that the coordinator knows. Pure; loop thread only. */
+#ifndef CO_MEMBERS_H
+#define CO_MEMBERS_H
+
+#include "common/err.h"
+#include "common/limits.h"
+#include "common/types.h"
+#include "proto/wire/hello.h"
+#include "proto/wire/status.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One worker process. A slot of the table is used or free; a member is its slot's index, and its
+ * incarnation tells it from whoever had the slot before. */
+struct co_member {
+    bool used;
+    struct cm_peer peer;
+    enum pr_member_state state;
+    uint64_t heard_ns;      /* when anything last came from it */
+    uint32_t inflight;      /* searches sent and not yet fully answered */
+    uint64_t searches_done; /* as its heartbeats say */
+    uint64_t pairs_scored;
+    struct pr_hello hello; /* owned: node, incarnation, class, threads, credits, held shards */
+};
+
+struct co_members {
+    struct co_member slots[CM_MEMBERS_MAX];
+    uint32_t count; /* used slots */
+};
+
+enum { CO_NO_MEMBER = UINT32_MAX };
+
+/* The member with this transport address, or CO_NO_MEMBER. O(CM_MEMBERS_MAX). */
+uint32_t co_members_find(const struct co_members *m, const struct cm_peer *peer);
+
+/* The member with this node name, or CO_NO_MEMBER. */
+uint32_t co_members_find_node(const struct co_members *m, const char *node);
+
+/* Takes a free slot for a worker and consumes *hello (zeroes it). Errors: CM_ELIMIT (table full).
+ */
+enum cm_err co_members_add(struct co_members *m, const struct cm_peer *peer, struct pr_hello *hello,
+                           uint64_t now_ns, uint32_t *out, struct cm_error *e)
+    __attribute__((warn_unused_result));
+void co_members_remove(struct co_members *m, uint32_t member);
+void co_members_fini(struct co_members *m);
+
+/* Images in the shards that it holds. */
+uint64_t co_member_images(const struct co_member *m);
+
+#endif

@@ -1,0 +1,162 @@
+/* on_client.c: what clients ask: a query, or how the cluster is. */
+#include "common/geometry.h"
+#include "common/mem.h"
+#include "coordinator/core.h"
+#include "proto/wire/query.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RETRY_BUSY_MS = 250, RETRY_NO_GALLERY_MS = 1000 };
+
+/* Is every element finite? The bytes may stand anywhere, so each is copied out. */
+static bool map_is_finite(const struct cm_blob *map, enum cm_dtype dtype)
+{
+    const unsigned char *p = cm_blob_data(map);
+    size_t width = cm_dtype_bytes(dtype), count = cm_blob_size(map) / width;
+    for (size_t i = 0; i < count; i++) {
+        uint32_t bits = 0;
+        memcpy(&bits, p + i * width, width);
+        uint32_t exponent = dtype == CM_DTYPE_F16 ? 0x7c00u : 0x7f800000u;
+        if ((bits & exponent) == exponent)
+            return false;
+    }
+    return true;
+}
+
+static enum cm_err check_shape(const struct co_core *c, const struct pr_query *q,
+                               struct cm_error *e)
+{
+    const struct cm_geometry *g = &c->gallery.geometry;
+    if (q->height != g->height || q->width != g->width || q->channels != g->channels * g->layers)
+        return cm_fail(e, CM_EMISMATCH,
+                       "the query's map is %ux%ux%u, the gallery's are %ux%ux%u (height x width x "
+                       "channels): encode it with the gallery's model",
+                       q->height, q->width, q->channels, g->height, g->width,
+                       g->channels * g->layers);
+    if (q->k > c->gallery.images)
+        return cm_fail(e, CM_EUSAGE, "k is %u, but the gallery has %" PRIu64 " images", q->k,
+                       c->gallery.images);
+    return CM_OK;
+}
+
+static enum cm_err check_map(const struct pr_query *q, const struct cm_blob *payload,
+                             struct cm_error *e)
+{
+    if (!payload)
+        return cm_fail(e, CM_EFORMAT, "the query carries no map");
+    enum cm_err rc = pr_query_check_payload(
+        q, (struct cm_bytes){cm_blob_data(payload), cm_blob_size(payload)}, e);
+    if (rc)
+        return rc;
+    if (!map_is_finite(payload, q->dtype))
+        return cm_fail(e, CM_EFORMAT, "the query's map holds a NaN or an infinity");
+    return CM_OK;
+}
+
+static void admit(struct co_core *c, const struct cm_peer *from, const struct pr_query *query,
+                  struct cm_blob *payload)
+{
+    struct co_gather *g;
+    struct cm_error e;
+    if (co_gather_new(&g, query, from, payload, co_now(c), &e)) {
+        co_send_error(c, from, query->id, PR_ERROR_INTERNAL, 0, e.text);
+        return;
+    }
+    c->counters.queries++;
+    co_list_append(&c->waiting, g);
+    co_scatter_waiting(c);
+}
+
+/* Refuses a query at the door for the cluster's sake. True if it did. */
+static bool turn_away(struct co_core *c, const struct cm_peer *from, struct cm_query_id id)
+{
+    if (c->closed)
+        co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_BUSY_MS,
+                      "the coordinator is shutting down");
+    else if (!c->has_gallery)
+        co_send_error(c, from, id, PR_ERROR_NO_GALLERY, RETRY_NO_GALLERY_MS,
+                      "no worker has joined this coordinator yet, so there is no gallery");
+    else if (c->waiting.count >= CM_QUERIES_QUEUED)
+        co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_BUSY_MS,
+                      "as many queries wait as the coordinator takes");
+    else
+        return false;
+    return true;
+}
+
+void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                 struct cm_bytes header, struct cm_blob *payload)
+{
+    struct pr_query query;
+    struct cm_error e;
+    if (turn_away(c, from, id))
+        return;
+    enum cm_err rc = pr_query_unpack(header, &query, &e);
+    if (!rc)
+        rc = check_shape(c, &query, &e);
+    if (!rc)
+        rc = check_map(&query, payload, &e);
+    if (rc)
+        co_send_error(c, from, id, PR_ERROR_BAD_QUERY, 0, e.text);
+    else
+        admit(c, from, &query, payload);
+}
+
+static void fill_member(const struct co_core *c, const struct co_member *m, uint32_t index,
+                        struct pr_member *out)
+{
+    *out = (struct pr_member){
+        .incarnation = m->hello.incarnation,
+        .state = m->state,
+        .threads = m->hello.threads,
+        .credits = m->hello.credits,
+        .shards = (uint32_t)m->hello.held_count,
+        .images = co_member_images(m),
+        .searches_done = m->searches_done,
+        .pairs_scored = m->pairs_scored,
+        .silent_ms = (co_now(c) - m->heard_ns) / 1000000,
+    };
+    snprintf(out->node, sizeof out->node, "%s", m->hello.node);
+    snprintf(out->numeric_class, sizeof out->numeric_class, "%s", m->hello.numeric_class);
+    for (const struct co_gather *g = c->open.head; g; g = g->next)
+        for (uint32_t p = 0; p < g->parts_count; p++)
+            out->inflight += g->parts[p].member == index && g->parts[p].open > 0;
+}
+
+static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
+                               struct cm_error *e)
+{
+    struct pr_status status = {
+        .id = id,
+        .epoch = c->epoch,
+        .uptime_ms = (co_now(c) - c->started_ns) / 1000000,
+        .has_gallery = c->has_gallery,
+        .gallery = c->gallery,
+        .shards_covered = c->map.covered,
+        .counters = c->counters,
+        .queries_waiting = c->waiting.count,
+        .queries_inflight = c->open.count,
+    };
+    void *p;
+    enum cm_err rc = cm_new(&p, c->members.count, sizeof *status.members, e);
+    if (rc)
+        return rc;
+    status.members = p;
+    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++)
+        if (c->members.slots[i].used)
+            fill_member(c, &c->members.slots[i], i, &status.members[status.members_count++]);
+    struct pr_buffer packed;
+    rc = pr_status_pack(&status, &packed, e);
+    free(status.members);
+    return rc ? rc : co_send(c, to, &packed, NULL, e);
+}
+
+void co_on_status_request(struct co_core *c, const struct cm_peer *from, struct cm_query_id id)
+{
+    struct cm_error e;
+    if (send_status(c, from, id, &e))
+        cm_log(c->log, CM_LOG_DEBUG, "status_unsent", "msg=\"%s\"", e.text);
+}

@@ -1,0 +1,287 @@
+/* on_worker.c: what workers say, and their end. */
+#include "coordinator/core.h"
+#include "proto/wire/control.h"
+#include "proto/wire/heartbeat.h"
+#include "proto/wire/refuse.h"
+#include "proto/wire/welcome.h"
+
+#include "common/geometry.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LATE_PERIOD_NS UINT64_C(1000000000)
+
+static void refuse(struct co_core *c, const struct cm_peer *to, const struct pr_hello *hello,
+                   enum pr_refusal reason, const char *text)
+{
+    struct pr_refuse message = {.epoch = c->epoch, .reason = reason};
+    struct pr_buffer packed;
+    struct cm_error e;
+    snprintf(message.text, sizeof message.text, "%s", text);
+    c->counters.refused++;
+    cm_log(c->log, CM_LOG_WARN, "worker_refused", "worker=%s msg=\"%s\"", hello->node, text);
+    enum cm_err rc = pr_refuse_pack(&message, &packed, &e);
+    if (!rc)
+        rc = co_send(c, to, &packed, NULL, &e);
+    if (rc)
+        cm_log(c->log, CM_LOG_DEBUG, "refusal_unsent", "msg=\"%s\"", e.text);
+}
+
+/* Is the worker's gallery ours? The first worker's gallery becomes the cluster's. */
+static enum cm_err check_gallery(const struct co_core *c, const struct pr_hello *hello,
+                                 enum pr_refusal *reason, struct cm_error *e)
+{
+    char ours[CM_FINGERPRINT_TEXT_BYTES], theirs[CM_FINGERPRINT_TEXT_BYTES];
+    const struct pr_gallery_info *mine = &c->gallery, *its = &hello->gallery;
+    if (!cm_fingerprint_equal(&mine->model, &its->model)) {
+        *reason = PR_REFUSAL_MODEL;
+        return cm_fail(e, CM_EMISMATCH, "this cluster serves model %s, the worker's is %s",
+                       cm_fingerprint_text(&mine->model, ours),
+                       cm_fingerprint_text(&its->model, theirs));
+    }
+    *reason = PR_REFUSAL_GALLERY;
+    if (!cm_fingerprint_equal(&mine->gallery, &its->gallery) || mine->images != its->images ||
+        mine->shards != its->shards)
+        return cm_fail(e, CM_EMISMATCH,
+                       "this cluster serves gallery %s (%" PRIu64 " images, %u shards), the "
+                       "worker's is %s (%" PRIu64 " images, %u shards)",
+                       cm_fingerprint_text(&mine->gallery, ours), mine->images, mine->shards,
+                       cm_fingerprint_text(&its->gallery, theirs), its->images, its->shards);
+    return CM_OK;
+}
+
+/* Does the worker compute the same bits as those already here? */
+static enum cm_err check_class(const struct co_core *c, const struct pr_hello *hello,
+                               struct cm_error *e)
+{
+    for (uint32_t i = 0; i < CM_MEMBERS_MAX && !c->config.allow_mixed; i++) {
+        const struct co_member *m = &c->members.slots[i];
+        if (m->used && strcmp(m->hello.node, hello->node) != 0 &&
+            strcmp(m->hello.numeric_class, hello->numeric_class) != 0)
+            return cm_fail(e, CM_EMISMATCH,
+                           "the cluster computes in numeric class %s, the worker in %s: the last "
+                           "bits of scores would depend on who computes them; set "
+                           "OPENBLAS_CORETYPE alike on all machines, or start the coordinator "
+                           "with --allow-mixed",
+                           m->hello.numeric_class, hello->numeric_class);
+    }
+    return CM_OK;
+}
+
+static enum cm_err check_hello(const struct co_core *c, const struct pr_hello *hello,
+                               enum pr_refusal *reason, struct cm_error *e)
+{
+    *reason = PR_REFUSAL_VERSION;
+    if (hello->version_min > PR_VERSION || hello->version_max < PR_VERSION)
+        return cm_fail(e, CM_EVERSION, "the worker speaks protocol versions %u to %u, this is %d",
+                       hello->version_min, hello->version_max, PR_VERSION);
+    enum cm_err rc = c->has_gallery ? check_gallery(c, hello, reason, e) : CM_OK;
+    if (rc)
+        return rc;
+    *reason = PR_REFUSAL_SHARDS;
+    if (c->has_gallery)
+        rc = co_shardmap_check(&c->map, hello, e);
+    if (rc)
+        return rc;
+    *reason = PR_REFUSAL_CLASS;
+    return check_class(c, hello, e);
+}
+
+static enum cm_err adopt_gallery(struct co_core *c, const struct pr_hello *hello,
+                                 struct cm_error *e)
+{
+    if (c->has_gallery)
+        return CM_OK;
+    enum cm_err rc = co_shardmap_init(&c->map, hello->gallery.shards, e);
+    if (rc)
+        return rc;
+    char text[CM_FINGERPRINT_TEXT_BYTES];
+    c->gallery = hello->gallery;
+    c->has_gallery = true;
+    cm_log(c->log, CM_LOG_INFO, "gallery", "fingerprint=%s matcher=%s images=%" PRIu64 " shards=%u",
+           cm_fingerprint_text(&c->gallery.gallery, text),
+           cm_matcher_name(c->gallery.geometry.matcher), c->gallery.images, c->gallery.shards);
+    return CM_OK;
+}
+
+/* Enters an accepted worker. Consumes *hello. */
+static enum cm_err enter(struct co_core *c, const struct cm_peer *from, struct pr_hello *hello,
+                         struct cm_error *e)
+{
+    uint32_t member;
+    enum cm_err rc = adopt_gallery(c, hello, e);
+    if (!rc)
+        rc = co_members_add(&c->members, from, hello, co_now(c), &member, e);
+    if (rc)
+        return rc;
+    const struct co_member *m = &c->members.slots[member];
+    rc = co_shardmap_add(&c->map, member, &m->hello, e);
+    if (rc) {
+        co_members_remove(&c->members, member);
+        return rc;
+    }
+    c->epoch++;
+    cm_log(c->log, CM_LOG_INFO, "worker_joined",
+           "worker=%s shards=%zu images=%" PRIu64 " threads=%u class=%s workers=%u covered=%u/%u",
+           m->hello.node, m->hello.held_count, co_member_images(m), m->hello.threads,
+           m->hello.numeric_class, c->members.count, c->map.covered, c->map.shards_count);
+    return CM_OK;
+}
+
+static void welcome(struct co_core *c, const struct cm_peer *to)
+{
+    struct pr_welcome message = {
+        .epoch = c->epoch,
+        .heartbeat_ms = (uint32_t)(c->config.heartbeat_ns / 1000000),
+        .dead_after_ms = (uint32_t)(c->config.dead_after_ns / 1000000),
+    };
+    struct pr_buffer packed;
+    struct cm_error e;
+    enum cm_err rc = pr_welcome_pack(&message, &packed, &e);
+    if (!rc)
+        rc = co_send(c, to, &packed, NULL, &e);
+    if (rc)
+        cm_log(c->log, CM_LOG_DEBUG, "welcome_unsent", "msg=\"%s\"", e.text);
+}
+
+/* A worker that says HELLO again, from the same address or after a restart under the same name,
+ * first loses what it had: its answers to earlier questions will not come. */
+static void forget_former_self(struct co_core *c, const struct cm_peer *from,
+                               const struct pr_hello *hello)
+{
+    uint32_t member = co_members_find(&c->members, from);
+    if (member != CO_NO_MEMBER)
+        co_lose_member(c, member, "said hello again");
+    member = co_members_find_node(&c->members, hello->node);
+    if (member != CO_NO_MEMBER)
+        co_lose_member(c, member, "started again");
+}
+
+void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes header)
+{
+    struct pr_hello hello;
+    struct cm_error e;
+    enum pr_refusal reason = PR_REFUSAL_FULL;
+    enum cm_err rc = pr_hello_unpack(header, &hello, &e);
+    if (rc) {
+        co_on_garbage(c, from, e.text);
+        return;
+    }
+    rc = check_hello(c, &hello, &reason, &e);
+    if (!rc) {
+        forget_former_self(c, from, &hello);
+        reason = PR_REFUSAL_FULL;
+        rc = enter(c, from, &hello, &e);
+    }
+    if (rc) {
+        refuse(c, from, &hello, reason, e.text);
+    } else {
+        welcome(c, from);
+        co_scatter_waiting(c);
+    }
+    pr_hello_fini(&hello);
+}
+
+void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header)
+{
+    struct co_member *m = &c->members.slots[member];
+    struct pr_heartbeat heartbeat;
+    struct pr_buffer packed;
+    struct cm_error e;
+    enum cm_err rc = pr_heartbeat_unpack(header, &heartbeat, &e);
+    if (rc) {
+        co_on_garbage(c, &m->peer, e.text);
+        return;
+    }
+    m->searches_done = heartbeat.searches_done;
+    m->pairs_scored = heartbeat.pairs_scored;
+    heartbeat = (struct pr_heartbeat){.epoch = c->epoch};
+    rc = pr_heartbeat_pack(&heartbeat, &packed, &e);
+    if (!rc)
+        rc = co_send(c, &m->peer, &packed, NULL, &e);
+    if (rc)
+        cm_log(c->log, CM_LOG_DEBUG, "heartbeat_unsent", "msg=\"%s\"", e.text);
+}
+
+void co_on_leaving(struct co_core *c, uint32_t member)
+{
+    struct co_member *m = &c->members.slots[member];
+    if (m->state == PR_MEMBER_LEAVING)
+        return;
+    m->state = PR_MEMBER_LEAVING;
+    c->epoch++;
+    cm_log(c->log, CM_LOG_INFO, "worker_leaving", "worker=%s", m->hello.node);
+}
+
+/* Checks a result's numbers against what its shard is known to hold. */
+static enum cm_err check_result(const struct co_core *c, const struct pr_result *r,
+                                struct cm_error *e)
+{
+    if (r->shard.v >= c->map.shards_count)
+        return cm_fail(e, CM_EFORMAT, "a result for shard %u of %u", r->shard.v,
+                       c->map.shards_count);
+    const struct co_shard *s = &c->map.shards[r->shard.v];
+    if (r->images != s->images)
+        return cm_fail(e, CM_EFORMAT, "a result over %" PRIu64 " images; shard %u has %" PRIu64,
+                       r->images, r->shard.v, s->images);
+    for (size_t i = 0; i < r->hits.count; i++)
+        if (r->hits.items[i].hit.image - s->first_image >= s->images)
+            return cm_fail(e, CM_EFORMAT, "a hit on image %" PRIu64 ", which is not in shard %u",
+                           r->hits.items[i].hit.image, r->shard.v);
+    return CM_OK;
+}
+
+static void take_result(struct co_core *c, uint32_t member, const struct pr_result *result)
+{
+    struct cm_error e;
+    const struct co_member *m = &c->members.slots[member];
+    struct co_gather *g = co_find_open(c, result->id);
+    enum cm_err rc = CM_ENOENT;
+    if (g) {
+        uint64_t start = co_now(c);
+        rc = co_gather_on_result(g, member, m->hello.numeric_class, result, &e);
+        g->timings.merge_us += (co_now(c) - start) / 1000;
+    } else {
+        cm_fail(&e, CM_ENOENT, "query %" PRIu64 " is over", result->id.v);
+    }
+    uint64_t missed;
+    if (rc && cm_log_rate_pass(&c->late_rate, co_now(c), LATE_PERIOD_NS, &missed))
+        cm_log(c->log, CM_LOG_INFO, "result_dropped", "worker=%s msg=\"%s\" unreported=%" PRIu64,
+               m->hello.node, e.text, missed);
+    if (g)
+        co_finish_if_complete(c, g);
+    co_scatter_waiting(c);
+}
+
+void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header)
+{
+    struct pr_result result;
+    struct cm_error e;
+    enum cm_err rc = pr_result_unpack(header, &result, &e);
+    if (!rc)
+        rc = check_result(c, &result, &e);
+    if (rc)
+        co_on_garbage(c, &c->members.slots[member].peer, e.text);
+    else
+        take_result(c, member, &result);
+    pr_result_fini(&result);
+}
+
+void co_lose_member(struct co_core *c, uint32_t member, const char *why)
+{
+    struct co_member *m = &c->members.slots[member];
+    bool clean = m->state == PR_MEMBER_LEAVING;
+    co_shardmap_remove(&c->map, member);
+    cm_log(c->log, clean ? CM_LOG_INFO : CM_LOG_WARN, clean ? "worker_left" : "worker_lost",
+           "worker=%s why=\"%s\" workers=%u covered=%u/%u", m->hello.node, why,
+           c->members.count - 1, c->map.covered, c->map.shards_count);
+    for (struct co_gather *g = c->open.head, *next; g; g = next) {
+        next = g->next;
+        co_gather_lose(g, member);
+        co_finish_if_complete(c, g);
+    }
+    co_members_remove(&c->members, member);
+    c->epoch++;
+}

@@ -1,0 +1,176 @@
+/* scatter.c: from the waiting list to the workers: who is asked for which shard, and when.
+ *
+ * Credits bound what a worker has to hold: a query waits until every worker that it needs has one.
+ * The list is first come, first served, so a large query is not starved by small ones. */
+#include "common/mem.h"
+#include "coordinator/core.h"
+#include "proto/wire/search.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* A worker is told to stop a little before the client's deadline, so that what it finished by then
+ * still arrives in time: a tenth of the deadline, at most 50 ms. */
+#define MARGIN_MAX_NS UINT64_C(50000000)
+
+/* Who is asked for what, while one query is dispatched. */
+struct plan {
+    uint32_t load[CM_MEMBERS_MAX];    /* searches that each member has now */
+    uint32_t part_of[CM_MEMBERS_MAX]; /* its part in this query; CO_NO_PART for none */
+    uint32_t members[CM_MEMBERS_MAX]; /* [parts]: the other way round */
+    uint32_t parts;
+    uint32_t *chosen;         /* [shards]: the member asked, or CO_NO_MEMBER */
+    struct cm_shard_id *list; /* room for one part's shards */
+};
+
+static void count_load(const struct co_core *c, uint32_t *load)
+{
+    memset(load, 0, CM_MEMBERS_MAX * sizeof *load);
+    for (const struct co_gather *g = c->open.head; g; g = g->next)
+        for (uint32_t p = 0; p < g->parts_count; p++)
+            load[g->parts[p].member] += g->parts[p].open > 0;
+}
+
+/* The holder of a shard with the least to do; CO_NO_MEMBER if nobody who stays holds it. */
+static uint32_t choose_holder(const struct co_core *c, const struct co_shard *s,
+                              const uint32_t *load)
+{
+    uint32_t best = CO_NO_MEMBER;
+    for (uint32_t h = 0; h < s->holders_count; h++) {
+        uint32_t member = s->holders[h];
+        if (c->members.slots[member].state == PR_MEMBER_READY &&
+            (best == CO_NO_MEMBER || load[member] < load[best]))
+            best = member;
+    }
+    return best;
+}
+
+/* Fills in the plan. False if a worker that is needed has no credit left: then nothing is sent. */
+static bool make_plan(const struct co_core *c, struct plan *plan)
+{
+    count_load(c, plan->load);
+    plan->parts = 0;
+    for (uint32_t m = 0; m < CM_MEMBERS_MAX; m++)
+        plan->part_of[m] = CO_NO_PART;
+    for (uint32_t s = 0; s < c->map.shards_count; s++) {
+        uint32_t member = choose_holder(c, &c->map.shards[s], plan->load);
+        plan->chosen[s] = member;
+        if (member == CO_NO_MEMBER || plan->part_of[member] != CO_NO_PART)
+            continue;
+        if (plan->load[member] >= c->members.slots[member].hello.credits)
+            return false;
+        plan->members[plan->parts] = member;
+        plan->part_of[member] = plan->parts++;
+    }
+    return true;
+}
+
+static uint64_t time_left_us(const struct co_core *c, const struct co_gather *g)
+{
+    uint64_t margin_ns = g->deadline_after_ns / 10;
+    if (margin_ns > MARGIN_MAX_NS)
+        margin_ns = MARGIN_MAX_NS;
+    uint64_t end_ns = g->deadline_ns - margin_ns, now = co_now(c);
+    uint64_t left_us = end_ns > now ? (end_ns - now) / 1000 : 0;
+    return left_us ? left_us : 1;
+}
+
+/* Sends one part's SEARCH; if that fails, its slots close at once. */
+static void send_part(struct co_core *c, struct co_gather *g, uint32_t part,
+                      struct cm_shard_id *list)
+{
+    uint32_t count = 0;
+    for (uint32_t s = 0; s < g->slots_count; s++)
+        if (g->slots[s].part == part)
+            list[count++] = (struct cm_shard_id){s};
+    struct pr_search search = {
+        .id = g->id,
+        .epoch = c->epoch,
+        .k = g->k,
+        .time_left_us = time_left_us(c, g),
+        .dtype = g->dtype,
+        .payload_crc32c = g->payload_crc32c,
+        .shards = list,
+        .shards_count = count,
+    };
+    const struct co_member *member = &c->members.slots[g->parts[part].member];
+    struct pr_buffer packed;
+    struct cm_error e;
+    enum cm_err rc = pr_search_pack(&search, &packed, &e);
+    if (!rc)
+        rc = co_send(c, &member->peer, &packed, g->payload, &e);
+    if (!rc)
+        return;
+    cm_log(c->log, CM_LOG_WARN, "search_unsent", "worker=%s msg=\"%s\"", member->hello.node,
+           e.text);
+    enum pr_reason reason = rc == CM_EBUSY      ? PR_REASON_OVERLOAD
+                            : rc == CM_EUNAVAIL ? PR_REASON_WORKER_LOST
+                                                : PR_REASON_INTERNAL;
+    for (uint32_t i = 0; i < count; i++)
+        co_gather_close_slot(g, list[i].v, reason);
+}
+
+static enum cm_err dispatch(struct co_core *c, struct co_gather *g, const struct plan *plan,
+                            struct cm_error *e)
+{
+    uint64_t now = co_now(c);
+    enum cm_err rc = co_gather_open(g, c->map.shards_count, plan->parts, now, e);
+    if (rc)
+        return rc;
+    co_list_remove(&c->waiting, g);
+    co_list_append(&c->open, g);
+    g->id.v = c->next_id++;
+    g->timings.queue_us = (now - g->arrived_ns) / 1000;
+    g->parts_count = plan->parts;
+    for (uint32_t p = 0; p < plan->parts; p++)
+        g->parts[p].member = plan->members[p];
+    for (uint32_t s = 0; s < g->slots_count; s++) {
+        g->slots[s].images = c->map.shards[s].images;
+        if (plan->chosen[s] == CO_NO_MEMBER)
+            co_gather_close_slot(g, s, PR_REASON_NO_WORKER);
+        else
+            co_gather_assign(g, s, plan->part_of[plan->chosen[s]]);
+    }
+    for (uint32_t p = 0; p < plan->parts; p++)
+        send_part(c, g, p, plan->list);
+    cm_blob_unref(&g->payload);
+    g->timings.scatter_us = (co_now(c) - now) / 1000;
+    return CM_OK;
+}
+
+/* Dispatches the oldest waiting query. False if it has to wait on. */
+static bool dispatch_one(struct co_core *c, struct plan *plan)
+{
+    struct co_gather *g = c->waiting.head;
+    if (!g || c->open.count >= CM_QUERIES_INFLIGHT || !make_plan(c, plan))
+        return false;
+    struct cm_error e;
+    if (dispatch(c, g, plan, &e)) {
+        co_send_error(c, &g->client, g->client_id, PR_ERROR_INTERNAL, 0, e.text);
+        co_list_remove(&c->waiting, g);
+        co_gather_free(g);
+        return true;
+    }
+    co_finish_if_complete(c, g);
+    return true;
+}
+
+void co_scatter_waiting(struct co_core *c)
+{
+    if (!c->waiting.head)
+        return;
+    struct cm_error e;
+    struct plan plan = {.chosen = NULL};
+    void *chosen = NULL, *list = NULL;
+    enum cm_err rc = cm_new(&chosen, c->map.shards_count, sizeof *plan.chosen, &e);
+    if (!rc)
+        rc = cm_new(&list, c->map.shards_count, sizeof *plan.list, &e);
+    plan.chosen = chosen;
+    plan.list = list;
+    while (!rc && dispatch_one(c, &plan)) {
+    }
+    if (rc)
+        cm_log(c->log, CM_LOG_ERROR, "scatter_failed", "msg=\"%s\"", e.text);
+    free(chosen);
+    free(list);
+}

@@ -1,0 +1,90 @@
+/* shardmap.c: see shardmap.h. */
+#include "coordinator/shardmap.h"
+
+#include "common/assert.h"
+#include "common/mem.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+enum cm_err co_shardmap_init(struct co_shardmap *map, uint32_t shards, struct cm_error *e)
+{
+    void *p;
+    enum cm_err rc = cm_new(&p, shards, sizeof *map->shards, e);
+    *map = (struct co_shardmap){.shards_count = rc ? 0 : shards, .shards = p};
+    return rc;
+}
+
+void co_shardmap_fini(struct co_shardmap *map)
+{
+    for (uint32_t s = 0; s < map->shards_count; s++)
+        free(map->shards[s].holders);
+    free(map->shards);
+    *map = (struct co_shardmap){0};
+}
+
+enum cm_err co_shardmap_check(const struct co_shardmap *map, const struct pr_hello *hello,
+                              struct cm_error *e)
+{
+    for (size_t i = 0; i < hello->held_count; i++) {
+        const struct pr_held_shard *held = &hello->held[i];
+        if (held->shard.v >= map->shards_count)
+            return cm_fail(e, CM_EMISMATCH, "shard %" PRIu32 " of a gallery with %" PRIu32,
+                           held->shard.v, map->shards_count);
+        const struct co_shard *known = &map->shards[held->shard.v];
+        if (known->images &&
+            (known->first_image != held->first_image || known->images != held->images))
+            return cm_fail(e, CM_EMISMATCH,
+                           "shard %" PRIu32 " is images %" PRIu64 " to %" PRIu64
+                           " here, but %" PRIu64 " to %" PRIu64 " at the worker",
+                           held->shard.v, known->first_image,
+                           known->first_image + known->images - 1, held->first_image,
+                           held->first_image + held->images - 1);
+    }
+    return CM_OK;
+}
+
+static enum cm_err add_holder(struct co_shard *s, uint32_t member, struct cm_error *e)
+{
+    if (s->holders_count == s->holders_room) {
+        uint32_t room = s->holders_room ? 2 * s->holders_room : 2;
+        uint32_t *grown = realloc(s->holders, room * sizeof *grown);
+        if (!grown)
+            return cm_fail(e, CM_ENOMEM, "cannot grow a shard's list of workers");
+        s->holders = grown;
+        s->holders_room = room;
+    }
+    s->holders[s->holders_count++] = member;
+    return CM_OK;
+}
+
+enum cm_err co_shardmap_add(struct co_shardmap *map, uint32_t member, const struct pr_hello *hello,
+                            struct cm_error *e)
+{
+    for (size_t i = 0; i < hello->held_count; i++) {
+        const struct pr_held_shard *held = &hello->held[i];
+        struct co_shard *s = &map->shards[held->shard.v];
+        enum cm_err rc = add_holder(s, member, e);
+        if (rc) {
+            co_shardmap_remove(map, member);
+            return rc;
+        }
+        s->first_image = held->first_image;
+        s->images = held->images;
+        map->covered += s->holders_count == 1;
+    }
+    return CM_OK;
+}
+
+void co_shardmap_remove(struct co_shardmap *map, uint32_t member)
+{
+    for (uint32_t i = 0; i < map->shards_count; i++) {
+        struct co_shard *s = &map->shards[i];
+        uint32_t kept = 0;
+        for (uint32_t h = 0; h < s->holders_count; h++)
+            if (s->holders[h] != member)
+                s->holders[kept++] = s->holders[h];
+        map->covered -= s->holders_count > 0 && kept == 0;
+        s->holders_count = kept;
+    }
+}

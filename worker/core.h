@@ -1,0 +1,75 @@
+/* core.h: what the files of the worker's core share. Not for anybody else. */
+#ifndef WK_CORE_H
+#define WK_CORE_H
+
+#include "worker/search.h"
+#include "worker/worker.h"
+
+enum wk_link_state {
+    WK_GREETING, /* HELLO goes out again and again */
+    WK_READY,    /* welcomed */
+    WK_LEAVING,  /* welcomed, and on the way out */
+    WK_REFUSED,
+};
+
+struct wk_core {
+    struct wk_config config;
+    struct wk_io io;
+    const struct cm_log *log;
+    struct wk_held *held; /* config.held points here */
+
+    enum wk_link_state link;
+    uint64_t heartbeat_ns;  /* as WELCOME says */
+    uint64_t dead_after_ns; /* likewise */
+    uint64_t heard_ns;      /* when the coordinator was last heard, or dialled */
+    uint64_t speak_ns;      /* when the next HELLO or HEARTBEAT is due */
+
+    struct wk_search *head, *tail; /* searches that are not over, oldest first */
+    uint32_t searches_count;
+    uint32_t cursor_held; /* where the last scoring job read: the next goes on from there */
+    uint64_t cursor_block;
+    struct wk_job *jobs;  /* [config.jobs] */
+    struct wk_job **idle; /* [idle_count] those not out */
+    uint32_t idle_count;
+
+    uint64_t searches_done;
+    uint64_t pairs_scored;
+    struct cm_log_rate garbage_rate;
+};
+
+/* The io's clock. */
+static inline uint64_t wk_now(const struct wk_core *w)
+{
+    return w->io.now_ns(w->io.ctx);
+}
+
+/* Images in block `b` of a held shard. */
+static inline uint64_t wk_block_images(const struct wk_held *h, uint64_t b)
+{
+    uint64_t left = h->images - b * h->images_per_block;
+    return left < h->images_per_block ? left : h->images_per_block;
+}
+
+/* link.c: hello, heartbeat, farewell. */
+void wk_link_tick(struct wk_core *w);
+uint64_t wk_link_wakeup_ns(const struct wk_core *w);
+void wk_on_welcome(struct wk_core *w, struct cm_bytes header);
+void wk_on_refuse(struct wk_core *w, struct cm_bytes header);
+void wk_on_rehello(struct wk_core *w);
+
+/* on_search.c: searches come, are cancelled, run out of time. */
+void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload);
+void wk_on_cancel(struct wk_core *w, struct cm_query_id id);
+void wk_expire_searches(struct wk_core *w);
+/* Ends all searches without a word: whoever asked no longer knows us. */
+void wk_drop_searches(struct wk_core *w);
+/* Unlinks a search; it is freed with its last job. */
+void wk_end_search(struct wk_core *w, struct wk_search *s);
+/* Sends a part's RESULT as it stands. Ends the search with its last part. */
+void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
+                    enum pr_reason reason);
+
+/* schedule.c: gives idle jobs work while there is any. */
+void wk_schedule(struct wk_core *w);
+
+#endif

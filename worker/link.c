@@ -1,0 +1,165 @@
+/* link.c: what passes between a worker and the coordinator beside searches.
+ *
+ *      GREETING --WELCOME--> READY --wk_leave--> LEAVING
+ *          ^  \                |
+ *          |   --REFUSE--> REFUSED
+ *          +---- REHELLO, or silence -- (searches are dropped: nobody waits for them)
+ */
+#include "proto/wire/control.h"
+#include "proto/wire/heartbeat.h"
+#include "proto/wire/refuse.h"
+#include "proto/wire/welcome.h"
+#include "worker/core.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define GREETING_PERIOD_NS UINT64_C(250000000)
+
+/* Sends a packed message and releases it. A failure is no news: silence will tell. */
+static void send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *packed,
+                        struct cm_error *e)
+{
+    if (!rc) {
+        rc = w->io.send(w->io.ctx, (struct cm_bytes){packed->data, packed->size}, e);
+        pr_buffer_fini(packed);
+    }
+    if (rc)
+        cm_log(w->log, CM_LOG_DEBUG, "unsent", "msg=\"%s\"", e->text);
+}
+
+static void say_hello(struct wk_core *w)
+{
+    struct pr_hello hello = {
+        .incarnation = w->config.incarnation,
+        .version_min = PR_VERSION,
+        .version_max = PR_VERSION,
+        .gallery = w->config.gallery,
+        .threads = w->config.threads,
+        .credits = w->config.credits,
+    };
+    struct pr_buffer packed;
+    struct cm_error e;
+    snprintf(hello.node, sizeof hello.node, "%s", w->config.node);
+    snprintf(hello.numeric_class, sizeof hello.numeric_class, "%s", w->config.numeric_class);
+    hello.held = calloc(w->config.held_count, sizeof *hello.held);
+    if (!hello.held)
+        return; /* the next tick tries again */
+    hello.held_count = w->config.held_count;
+    for (uint32_t i = 0; i < w->config.held_count; i++)
+        hello.held[i] =
+            (struct pr_held_shard){{w->held[i].shard}, w->held[i].first_image, w->held[i].images};
+    send_packed(w, pr_hello_pack(&hello, &packed, &e), &packed, &e);
+    pr_hello_fini(&hello);
+}
+
+static void say_heartbeat(struct wk_core *w)
+{
+    struct pr_heartbeat heartbeat = {
+        .searches_queued = w->searches_count,
+        .searches_done = w->searches_done,
+        .pairs_scored = w->pairs_scored,
+    };
+    struct pr_buffer packed;
+    struct cm_error e;
+    send_packed(w, pr_heartbeat_pack(&heartbeat, &packed, &e), &packed, &e);
+}
+
+static void say_leaving(struct wk_core *w)
+{
+    struct pr_control leaving = {.type = PR_LEAVING};
+    struct pr_buffer packed;
+    struct cm_error e;
+    send_packed(w, pr_control_pack(&leaving, &packed, &e), &packed, &e);
+}
+
+static void greet_again(struct wk_core *w)
+{
+    wk_drop_searches(w);
+    w->link = w->link == WK_LEAVING ? WK_LEAVING : WK_GREETING;
+    w->heard_ns = wk_now(w);
+    w->speak_ns = w->heard_ns;
+}
+
+static void lose_coordinator(struct wk_core *w)
+{
+    if (w->link == WK_READY)
+        cm_log(w->log, CM_LOG_WARN, "coordinator_lost", "searches_dropped=%u", w->searches_count);
+    greet_again(w);
+    w->io.reconnect(w->io.ctx);
+}
+
+void wk_link_tick(struct wk_core *w)
+{
+    uint64_t now = wk_now(w);
+    if (w->link == WK_REFUSED)
+        return;
+    if (now - w->heard_ns >= w->dead_after_ns)
+        lose_coordinator(w);
+    if (now < w->speak_ns)
+        return;
+    if (w->link == WK_GREETING) {
+        say_hello(w);
+        w->speak_ns = now + GREETING_PERIOD_NS;
+    } else {
+        say_heartbeat(w);
+        w->speak_ns = now + w->heartbeat_ns;
+    }
+}
+
+uint64_t wk_link_wakeup_ns(const struct wk_core *w)
+{
+    uint64_t dead_ns = w->heard_ns + w->dead_after_ns;
+    if (w->link == WK_REFUSED)
+        return UINT64_MAX;
+    return w->speak_ns < dead_ns ? w->speak_ns : dead_ns;
+}
+
+void wk_on_welcome(struct wk_core *w, struct cm_bytes header)
+{
+    struct pr_welcome welcome;
+    struct cm_error e;
+    if (pr_welcome_unpack(header, &welcome, &e)) {
+        wk_on_garbage(w, e.text);
+        return;
+    }
+    w->heartbeat_ns = welcome.heartbeat_ms * UINT64_C(1000000);
+    w->dead_after_ns = welcome.dead_after_ms * UINT64_C(1000000);
+    if (w->link != WK_GREETING)
+        return; /* a second answer to a second hello */
+    w->link = WK_READY;
+    w->speak_ns = wk_now(w) + w->heartbeat_ns;
+    cm_log(w->log, CM_LOG_INFO, "welcome", "heartbeat_ms=%u dead_after_ms=%u", welcome.heartbeat_ms,
+           welcome.dead_after_ms);
+}
+
+void wk_on_refuse(struct wk_core *w, struct cm_bytes header)
+{
+    struct pr_refuse refuse;
+    struct cm_error e;
+    if (pr_refuse_unpack(header, &refuse, &e)) {
+        wk_on_garbage(w, e.text);
+        return;
+    }
+    cm_log(w->log, CM_LOG_ERROR, "refused", "msg=\"%s\"", refuse.text);
+    w->link = WK_REFUSED;
+    wk_drop_searches(w);
+    w->io.refused(w->io.ctx, refuse.reason, refuse.text);
+}
+
+void wk_on_rehello(struct wk_core *w)
+{
+    if (w->link != WK_READY)
+        return; /* a hello is on its way already */
+    cm_log(w->log, CM_LOG_INFO, "rehello", "searches_dropped=%u", w->searches_count);
+    greet_again(w);
+    wk_link_tick(w);
+}
+
+void wk_leave(struct wk_core *w)
+{
+    if (w->link == WK_READY) {
+        say_leaving(w);
+        w->link = WK_LEAVING;
+    }
+}

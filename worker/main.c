@@ -1,0 +1,108 @@
+/* main.c: vitrine-worker: flags in, edge run, exit code out. */
+#include "common/io/cpu.h"
+#include "common/limits.h"
+#include "common/options.h"
+#include "worker/score/blas.h"
+#include "worker/worker_uv.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+struct args {
+    const char *connect, *gallery, *shards, *node, *log_level;
+    bool insecure;
+    uint64_t threads, credits;
+};
+
+static enum cm_err check_node(const char *node, struct cm_error *e)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    if (strlen(node) > CM_NODE_BYTES_MAX || node[strspn(node, allowed)] != '\0')
+        return cm_fail(e, CM_EUSAGE, "--node is '%s'; a name has at most %u of [A-Za-z0-9._-]",
+                       node, CM_NODE_BYTES_MAX);
+    return CM_OK;
+}
+
+static int run(const struct args *a, const struct cm_command *command)
+{
+    struct cm_error e;
+    struct cm_log log;
+    char node[CM_NODE_BYTES_MAX + 1], host[32] = "worker";
+    gethostname(host, sizeof host - 1);
+    snprintf(node, sizeof node, "%s-%d", host, (int)getpid());
+    int level = cm_log_level_of_name(a->log_level);
+    enum cm_err rc =
+        level >= 0
+            ? CM_OK
+            : cm_fail(&e, CM_EUSAGE, "--log-level is '%s'; it is debug, info, warn, error or off",
+                      a->log_level);
+    struct wk_edge_options o = {
+        .connect = a->connect,
+        .insecure = a->insecure,
+        .gallery = a->gallery,
+        .shards = a->shards,
+        .node = a->node ? a->node : node,
+        .threads = (unsigned)a->threads,
+        .credits = (uint32_t)a->credits,
+    };
+    if (!rc)
+        rc = check_node(o.node, &e);
+    if (!rc) {
+        cm_log_init(&log, STDERR_FILENO, (enum cm_log_level)level, o.node);
+        rc = wk_edge_run(&o, &log, &e);
+    }
+    if (!rc)
+        return CM_EXIT_OK;
+    fprintf(stderr, "%s: %s\n", command->name, e.text);
+    return cm_exit_of(rc);
+}
+
+int main(int argc, char **argv)
+{
+    sc_blas_single_thread();
+    struct args a = {.log_level = "info", .threads = io_cpu_count(), .credits = CM_WORKER_CREDITS};
+    const struct cm_option options[] = {
+        {"connect", 'c', CM_OPTION_TEXT, true, "ENDPOINT", "the coordinator's --listen endpoint", 0,
+         0, &a.connect},
+        {"gallery", 'g', CM_OPTION_TEXT, true, "DIR", "a folder made by 'vitrine import'", 0, 0,
+         &a.gallery},
+        {"shards", 's', CM_OPTION_TEXT, false, "LIST",
+         "the shards to serve, such as 0,2,5-7 (default: all)", 0, 0, &a.shards},
+        {"threads", 't', CM_OPTION_COUNT, false, "N",
+         "compute threads (default: the CPUs that this process may use)", 1, 1024, &a.threads},
+        {"credits", 0, CM_OPTION_COUNT, false, "N", "searches taken at a time (default 16)", 1,
+         CM_WORKER_CREDITS, &a.credits},
+        {"node", 'n', CM_OPTION_TEXT, false, "NAME",
+         "name in the cluster; a worker started again under its name takes its\n"
+         "place at once (default: HOST-PID)",
+         0, 0, &a.node},
+        {"insecure", 0, CM_OPTION_FLAG, false, NULL,
+         "dial a coordinator on another machine, although nobody is authenticated", 0, 0,
+         &a.insecure},
+        {"log-level", 0, CM_OPTION_TEXT, false, "LEVEL",
+         "debug, info (default), warn, error or off; lines go to stderr", 0, 0, &a.log_level},
+    };
+    const struct cm_command command = {
+        .name = "vitrine-worker",
+        .usage = "--connect ENDPOINT --gallery DIR [--shards LIST] [options]",
+        .about =
+            "Maps shards of a gallery, dials the coordinator, and scores every query against every\n"
+            "image it holds. Waits for the coordinator if it is not there yet, and finds it again\n"
+            "when it comes back. SIGTERM: finishes what it has, then ends.",
+        .options = options,
+        .options_count = sizeof options / sizeof *options,
+    };
+    struct cm_error e;
+    switch (cm_options_parse(&command, argc, argv, &e)) {
+    case CM_PARSED_HELP:
+        return CM_EXIT_OK;
+    case CM_PARSED_BAD:
+        fprintf(stderr, "%s: %s\n", command.name, e.text);
+        return CM_EXIT_USAGE;
+    case CM_PARSED_RUN:
+        return run(&a, &command);
+    }
+    return CM_EXIT_SOFTWARE;
+}

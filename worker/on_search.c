@@ -1,0 +1,183 @@
+/* on_search.c: searches as they come and go. */
+#include "common/mem.h"
+#include "worker/core.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+static void link_search(struct wk_core *w, struct wk_search *s)
+{
+    s->prev = w->tail;
+    *(w->tail ? &w->tail->next : &w->head) = s;
+    w->tail = s;
+    w->searches_count++;
+}
+
+void wk_end_search(struct wk_core *w, struct wk_search *s)
+{
+    *(s->prev ? &s->prev->next : &w->head) = s->next;
+    *(s->next ? &s->next->prev : &w->tail) = s->prev;
+    w->searches_count--;
+    s->state = WK_OVER;
+    if (s->jobs_out == 0)
+        wk_search_free(s);
+}
+
+/* Hits with their labels, best first. */
+static enum cm_err label_hits(const struct wk_core *w, struct wk_part *part, struct pr_hit **out,
+                              struct cm_error *e)
+{
+    void *p;
+    enum cm_err rc = cm_new(&p, part->topk.count, sizeof **out, e);
+    *out = p;
+    if (rc)
+        return rc;
+    cm_topk_sort(&part->topk);
+    for (size_t i = 0; i < part->topk.count; i++) {
+        struct cm_hit hit = part->topk.hits[i];
+        uint64_t number = hit.image - w->held[part->held].first_image;
+        (*out)[i] = (struct pr_hit){hit, w->io.meta(w->io.ctx, part->held, number)};
+    }
+    return CM_OK;
+}
+
+static enum cm_err send_result(struct wk_core *w, const struct wk_search *s, struct wk_part *part,
+                               enum pr_reason reason, struct cm_error *e)
+{
+    struct pr_result result = {
+        .id = s->id,
+        .shard = {w->held[part->held].shard},
+        .reason = reason,
+        .images_scored = part->images_scored,
+        .images = w->held[part->held].images,
+        .overflowed = part->overflowed,
+        .queue_us = s->queue_us,
+        .project_us = s->project_us,
+        .score_us = part->busy_ns / 1000,
+        .hits = {.count = part->topk.count},
+    };
+    struct pr_buffer packed;
+    enum cm_err rc = label_hits(w, part, &result.hits.items, e);
+    if (!rc)
+        rc = pr_result_pack(&result, &packed, e);
+    free(result.hits.items);
+    if (rc)
+        return rc;
+    rc = w->io.send(w->io.ctx, (struct cm_bytes){packed.data, packed.size}, e);
+    pr_buffer_fini(&packed);
+    return rc;
+}
+
+void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
+                    enum pr_reason reason)
+{
+    struct cm_error e;
+    if (part->answered)
+        return;
+    if (send_result(w, s, part, reason, &e))
+        cm_log(w->log, CM_LOG_WARN, "result_unsent", "query=%" PRIu64 " shard=%u msg=\"%s\"",
+               s->id.v, w->held[part->held].shard, e.text);
+    part->answered = true;
+    if (--s->parts_open == 0) {
+        w->searches_done++;
+        wk_end_search(w, s);
+    }
+}
+
+/* Where the shards of a message stand among those held; both ascend. */
+static enum cm_err find_held(const struct wk_core *w, const struct pr_search *message,
+                             uint32_t *held_of, struct cm_error *e)
+{
+    uint32_t at = 0;
+    for (size_t i = 0; i < message->shards_count; i++) {
+        while (at < w->config.held_count && w->held[at].shard < message->shards[i].v)
+            at++;
+        if (at == w->config.held_count || w->held[at].shard != message->shards[i].v)
+            return cm_fail(e, CM_EMISMATCH, "a search of shard %u, which is not here",
+                           message->shards[i].v);
+        held_of[i] = at;
+    }
+    return CM_OK;
+}
+
+static enum cm_err check_map(const struct wk_core *w, const struct pr_search *message,
+                             const struct cm_blob *map, struct cm_error *e)
+{
+    if (!map)
+        return cm_fail(e, CM_EFORMAT, "a search without a map");
+    struct cm_bytes bytes = {cm_blob_data(map), cm_blob_size(map)};
+    enum cm_err rc = pr_search_check_payload(message, &w->config.gallery.geometry, bytes, e);
+    if (rc)
+        return rc;
+    if (w->searches_count >= w->config.credits)
+        return cm_fail(e, CM_EBUSY, "more searches than the %u credits granted", w->config.credits);
+    return CM_OK;
+}
+
+static enum cm_err take_search(struct wk_core *w, const struct pr_search *message,
+                               struct cm_blob *map, struct cm_error *e)
+{
+    void *held_of;
+    struct wk_search *s;
+    enum cm_err rc = cm_new(&held_of, message->shards_count, sizeof(uint32_t), e);
+    if (!rc)
+        rc = find_held(w, message, held_of, e);
+    if (!rc)
+        rc = check_map(w, message, map, e);
+    if (!rc)
+        rc = wk_search_new(&s, message, held_of, &w->config, map, wk_now(w), e);
+    if (!rc)
+        link_search(w, s);
+    free(held_of);
+    return rc;
+}
+
+void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload)
+{
+    struct pr_search message;
+    struct cm_error e;
+    enum cm_err rc = pr_search_unpack(header, &message, &e);
+    if (!rc)
+        rc = take_search(w, &message, payload, &e);
+    if (rc) /* the coordinator's own deadline covers for it */
+        wk_on_garbage(w, e.text);
+    pr_search_fini(&message);
+    wk_schedule(w);
+}
+
+void wk_on_cancel(struct wk_core *w, struct cm_query_id id)
+{
+    struct wk_search *s = w->head;
+    while (s && s->id.v != id.v)
+        s = s->next;
+    if (s)
+        wk_end_search(w, s);
+}
+
+/* Answers every open part with what it has; the last one ends the search. */
+static void expire(struct wk_core *w, struct wk_search *s)
+{
+    uint32_t open = s->parts_open;
+    for (uint32_t i = 0; open > 0; i++) {
+        if (s->parts[i].answered)
+            continue;
+        open--;
+        wk_answer_part(w, s, &s->parts[i], PR_REASON_DEADLINE);
+    }
+}
+
+void wk_expire_searches(struct wk_core *w)
+{
+    uint64_t now = wk_now(w);
+    for (struct wk_search *s = w->head, *next; s; s = next) {
+        next = s->next;
+        if (now >= s->deadline_ns)
+            expire(w, s);
+    }
+}
+
+void wk_drop_searches(struct wk_core *w)
+{
+    while (w->head)
+        wk_end_search(w, w->head);
+}

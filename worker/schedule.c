@@ -1,0 +1,161 @@
+/* schedule.c: which block is scored next, and for whom. See worker.h for the policy. */
+#include "common/assert.h"
+#include "worker/core.h"
+
+static struct wk_job *take_idle(struct wk_core *w)
+{
+    struct wk_job *job = w->idle[--w->idle_count];
+    job->queries_count = 0;
+    job->outcome = CM_OK;
+    job->busy_ns = 0;
+    return job;
+}
+
+static void join(struct wk_job *job, struct wk_search *s)
+{
+    job->searches[job->queries_count] = s;
+    job->queries[job->queries_count++] = s->packed;
+    s->jobs_out++;
+}
+
+static struct wk_search *first_in_state(const struct wk_core *w, enum wk_search_state state)
+{
+    struct wk_search *s = w->head;
+    while (s && s->state != state)
+        s = s->next;
+    return s;
+}
+
+static void start_projection(struct wk_core *w, struct wk_search *s)
+{
+    struct wk_job *job = take_idle(w);
+    job->kind = WK_JOB_PROJECT;
+    join(job, s);
+    job->map = s->map;
+    job->dtype = s->dtype;
+    job->packed = s->packed;
+    s->state = WK_PROJECTING;
+    w->io.start(w->io.ctx, job);
+}
+
+/* The block that the last job's successor should be: the next one in the same shard, if this search
+ * still needs it, so that the disk is read in order. */
+static bool follow_cursor(const struct wk_core *w, struct wk_search *s, uint64_t *block)
+{
+    const struct wk_part *part = wk_search_part(s, w->cursor_held);
+    *block = w->cursor_block + 1;
+    return part && *block < w->held[w->cursor_held].blocks && !part->taken[*block];
+}
+
+/* A block that this search needs and nobody has taken for it. False if there is none. */
+static bool find_block(struct wk_core *w, struct wk_search *s, uint32_t *held, uint64_t *block)
+{
+    if (follow_cursor(w, s, block)) {
+        *held = w->cursor_held;
+        return true;
+    }
+    for (uint32_t i = 0; i < s->parts_count; i++) {
+        struct wk_part *part = &s->parts[i];
+        *held = part->held;
+        *block = wk_part_free_block(part, w->held[part->held].blocks);
+        if (*block != UINT64_MAX)
+            return true;
+    }
+    return false;
+}
+
+static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t held,
+                          uint64_t block)
+{
+    struct wk_job *job = take_idle(w);
+    job->kind = WK_JOB_SCORE;
+    job->held = held;
+    job->block = block;
+    for (struct wk_search *s = oldest; s && job->queries_count < CM_BATCH_QUERIES_MAX;
+         s = s->next) {
+        struct wk_part *part = s->state == WK_SCORING ? wk_search_part(s, held) : NULL;
+        if (!part || part->taken[block])
+            continue;
+        part->taken[block] = 1;
+        join(job, s);
+        if (!s->queue_us)
+            s->queue_us = (wk_now(w) - s->arrived_ns) / 1000;
+    }
+    CM_ASSERT(job->queries_count > 0);
+    w->cursor_held = held;
+    w->cursor_block = block;
+    w->io.start(w->io.ctx, job);
+}
+
+/* Starts the oldest search's next block. False if no search has a block to give. */
+static bool schedule_scoring(struct wk_core *w)
+{
+    for (struct wk_search *s = w->head; s; s = s->next) {
+        uint32_t held;
+        uint64_t block;
+        if (s->state == WK_SCORING && find_block(w, s, &held, &block)) {
+            start_scoring(w, s, held, block);
+            return true;
+        }
+    }
+    return false;
+}
+
+void wk_schedule(struct wk_core *w)
+{
+    while (w->idle_count > 0) {
+        struct wk_search *queued = first_in_state(w, WK_QUEUED);
+        if (queued)
+            start_projection(w, queued);
+        else if (!schedule_scoring(w))
+            return;
+    }
+}
+
+static void finish_projection(struct wk_core *w, struct wk_job *job)
+{
+    struct wk_search *s = job->searches[0];
+    if (s->state == WK_OVER)
+        return;
+    s->project_us = job->busy_ns / 1000;
+    s->state = WK_SCORING;
+    cm_blob_unref(&s->map);
+    for (uint32_t i = 0; job->outcome && s->state != WK_OVER; i++)
+        wk_answer_part(w, s, &s->parts[i], PR_REASON_INTERNAL);
+}
+
+static void finish_block(struct wk_core *w, const struct wk_job *job, size_t query)
+{
+    struct wk_search *s = job->searches[query];
+    if (s->state == WK_OVER)
+        return;
+    const struct wk_held *shard = &w->held[job->held];
+    struct wk_part *part = wk_search_part(s, job->held);
+    uint64_t images = wk_block_images(shard, job->block);
+    part->busy_ns += job->busy_ns / job->queries_count;
+    part->blocks_left--;
+    if (job->outcome) {
+        part->corrupt = true;
+    } else {
+        wk_part_add(part, job->scores[query], images,
+                    shard->first_image + job->block * shard->images_per_block);
+        w->pairs_scored += images;
+    }
+    if (part->blocks_left == 0)
+        wk_answer_part(w, s, part, part->corrupt ? PR_REASON_CORRUPT : PR_REASON_NONE);
+}
+
+void wk_on_job_done(struct wk_core *w, struct wk_job *job)
+{
+    if (job->kind == WK_JOB_PROJECT)
+        finish_projection(w, job);
+    for (size_t i = 0; job->kind == WK_JOB_SCORE && i < job->queries_count; i++)
+        finish_block(w, job, i);
+    for (size_t i = 0; i < job->queries_count; i++) {
+        struct wk_search *s = job->searches[i];
+        if (--s->jobs_out == 0 && s->state == WK_OVER)
+            wk_search_free(s);
+    }
+    w->idle[w->idle_count++] = job;
+    wk_schedule(w);
+}

@@ -1,0 +1,129 @@
+/* worker.c: the worker's life and its dispatcher, see worker.h. */
+#include "worker/worker.h"
+
+#include "common/mem.h"
+#include "proto/wire/control.h"
+#include "proto/wire/envelope.h"
+#include "worker/core.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOG_PERIOD_NS       UINT64_C(1000000000)
+#define FIRST_HEARTBEAT_NS  UINT64_C(1000000000) /* until WELCOME says otherwise */
+#define FIRST_DEAD_AFTER_NS UINT64_C(5000000000)
+
+static enum cm_err new_jobs(struct wk_core *w, struct cm_error *e)
+{
+    void *jobs = NULL, *idle = NULL;
+    enum cm_err rc = cm_new(&jobs, w->config.jobs, sizeof *w->jobs, e);
+    if (!rc)
+        rc = cm_new(&idle, w->config.jobs, sizeof *w->idle, e);
+    w->jobs = jobs;
+    w->idle = idle;
+    for (uint32_t i = 0; !rc && i < w->config.jobs; i++) {
+        w->jobs[i].index = i;
+        w->idle[w->idle_count++] = &w->jobs[i];
+    }
+    return rc;
+}
+
+enum cm_err wk_new(struct wk_core **out, const struct wk_config *config, const struct wk_io *io,
+                   const struct cm_log *log, struct cm_error *e)
+{
+    void *p;
+    enum cm_err rc = cm_new(&p, 1, sizeof **out, e);
+    struct wk_core *w = *out = p;
+    if (rc)
+        return rc;
+    w->config = *config;
+    w->io = *io;
+    w->log = log;
+    w->heartbeat_ns = FIRST_HEARTBEAT_NS;
+    w->dead_after_ns = FIRST_DEAD_AFTER_NS;
+    w->heard_ns = w->speak_ns = wk_now(w);
+    p = NULL;
+    rc = cm_new(&p, config->held_count, sizeof *w->held, e);
+    w->held = p;
+    if (!rc) {
+        memcpy(w->held, config->held, config->held_count * sizeof *w->held);
+        w->config.held = w->held;
+        rc = new_jobs(w, e);
+    }
+    if (rc) {
+        wk_free(w);
+        *out = NULL;
+    }
+    return rc;
+}
+
+void wk_free(struct wk_core *w)
+{
+    if (!w)
+        return;
+    wk_drop_searches(w);
+    free(w->held);
+    free(w->jobs);
+    free(w->idle);
+    free(w);
+}
+
+void wk_on_garbage(struct wk_core *w, const char *why)
+{
+    uint64_t missed;
+    if (cm_log_rate_pass(&w->garbage_rate, wk_now(w), LOG_PERIOD_NS, &missed))
+        cm_log(w->log, CM_LOG_WARN, "garbage", "msg=\"%s\" unreported=%" PRIu64, why, missed);
+}
+
+void wk_on_message(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload)
+{
+    struct pr_envelope envelope;
+    struct cm_error e;
+    if (pr_peek(header, &envelope, &e)) {
+        wk_on_garbage(w, e.text);
+        return;
+    }
+    w->heard_ns = wk_now(w);
+    switch (envelope.type) {
+    case PR_WELCOME:
+        wk_on_welcome(w, header);
+        return;
+    case PR_REFUSE:
+        wk_on_refuse(w, header);
+        return;
+    case PR_REHELLO:
+        wk_on_rehello(w);
+        return;
+    case PR_HEARTBEAT:
+        return; /* that it was heard is all it says */
+    case PR_SEARCH:
+        wk_on_search(w, header, payload);
+        return;
+    case PR_CANCEL:
+        wk_on_cancel(w, envelope.id);
+        return;
+    default:
+        wk_on_garbage(w, "a message that is not for a worker");
+    }
+}
+
+void wk_on_tick(struct wk_core *w)
+{
+    wk_link_tick(w);
+    wk_expire_searches(w);
+}
+
+uint64_t wk_next_wakeup_ns(const struct wk_core *w)
+{
+    uint64_t next = wk_link_wakeup_ns(w);
+    for (const struct wk_search *s = w->head; s; s = s->next)
+        if (s->deadline_ns < next)
+            next = s->deadline_ns;
+    return next;
+}
+
+bool wk_idle(const struct wk_core *w)
+{
+    return !w->head && w->idle_count == w->config.jobs;
+}

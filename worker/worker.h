@@ -1,0 +1,124 @@
+/* worker.h: a worker's decisions: who it is to the coordinator, what it scores next, what it
+ * answers.
+ *
+ *      SEARCH + map                                    compute threads (edge)
+ *          |                                                   ^      |
+ *     (a) wk_on_message: a search, queued                      |      |
+ *     (b) pick a job: project the query, or score a block -- start    |
+ *         for every waiting query that still needs that block         |
+ *     (c) wk_on_job_done: scores go into each shard's top-k  <--------+
+ *     (d) a shard's last block, or the deadline: RESULT
+ *
+ * A block is read once for all queries that wait for it: a newcomer joins at the next block, and
+ * comes back for those it missed when it is the oldest. Pure: no clock, no socket, no thread, no
+ * file. Events come in through the functions below, effects go out through struct wk_io. One
+ * thread. */
+#ifndef WK_WORKER_H
+#define WK_WORKER_H
+
+#include "common/blob.h"
+#include "common/err.h"
+#include "common/limits.h"
+#include "common/log.h"
+#include "common/types.h"
+#include "proto/wire/hello.h"
+#include "proto/wire/refuse.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct wk_core;
+struct wk_search;
+
+/* One shard that this worker holds, as its header says. */
+struct wk_held {
+    uint32_t shard;
+    uint64_t first_image;
+    uint64_t images;
+    uint64_t blocks;
+    uint32_t images_per_block; /* the last block may have fewer */
+};
+
+enum wk_job_kind {
+    WK_JOB_PROJECT, /* raw map -> packed query */
+    WK_JOB_SCORE,   /* one block against up to CM_BATCH_QUERIES_MAX packed queries */
+};
+
+/* One piece of compute. The core owns it; a compute thread has it from wk_io.start until
+ * wk_on_job_done, fills in the last group, and touches nothing else. */
+struct wk_job {
+    uint32_t index; /* below wk_config.jobs: at most one job of an index is out */
+    enum wk_job_kind kind;
+    size_t queries_count;                             /* 1 for WK_JOB_PROJECT */
+    struct wk_search *searches[CM_BATCH_QUERIES_MAX]; /* the core's own business */
+
+    const struct cm_blob *map; /* WK_JOB_PROJECT: bytes of `dtype`, any alignment, right size */
+    enum cm_dtype dtype;
+    void *packed; /* WK_JOB_PROJECT: room for the packed query, CM_ALIGN-aligned */
+
+    uint32_t held; /* WK_JOB_SCORE: index into wk_config.held */
+    uint64_t block;
+    const void *queries[CM_BATCH_QUERIES_MAX]; /* WK_JOB_SCORE: packed */
+
+    enum cm_err outcome; /* CM_ECORRUPT: the block must not be used; its scores are rubbish */
+    uint64_t busy_ns;    /* time it took */
+    float scores[CM_BATCH_QUERIES_MAX][CM_BLOCK_IMAGES_MAX]; /* [query][image of the block] */
+};
+
+/* How the core acts on the world. */
+struct wk_io {
+    void *ctx;
+    /* To the coordinator. Errors: CM_EBUSY (not connected, or the queue is full). */
+    enum cm_err (*send)(void *ctx, struct cm_bytes header, struct cm_error *e);
+    /* Drops the connection and makes a new one, under a new transport address. */
+    void (*reconnect)(void *ctx);
+    /* Begins a job; wk_on_job_done comes later, never from inside this call. */
+    void (*start)(void *ctx, struct wk_job *job);
+    /* Labels of image number `i` of a held shard. The name lives as long as the shard. */
+    struct cm_image_meta (*meta)(void *ctx, uint32_t held, uint64_t i);
+    /* The coordinator wants no such worker, for good: the process should end. */
+    void (*refused)(void *ctx, enum pr_refusal reason, const char *text);
+    /* A clock that never goes back. */
+    uint64_t (*now_ns)(void *ctx);
+};
+
+struct wk_config {
+    const char *node; /* name in the cluster; [A-Za-z0-9._-] */
+    uint64_t incarnation;
+    struct pr_gallery_info gallery;
+    const char *numeric_class;
+    uint32_t threads;
+    uint32_t jobs;    /* out at a time: a few more than threads, so that none waits */
+    uint32_t credits; /* searches taken at a time */
+    size_t packed_bytes;
+    const struct wk_held *held; /* [held_count], ascending by shard; copied */
+    uint32_t held_count;
+};
+
+/* A worker that has not said hello yet; wk_on_tick begins. Strings in `config` and `log` outlive
+ * it. Errors: CM_ENOMEM. */
+enum cm_err wk_new(struct wk_core **out, const struct wk_config *config, const struct wk_io *io,
+                   const struct cm_log *log, struct cm_error *e)
+    __attribute__((warn_unused_result));
+/* No job may be out any more. NULL is fine. */
+void wk_free(struct wk_core *w);
+
+/* One message from the coordinator, borrowed; `payload` may be NULL. */
+void wk_on_message(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload);
+void wk_on_garbage(struct wk_core *w, const char *why);
+
+/* A job came back. */
+void wk_on_job_done(struct wk_core *w, struct wk_job *job);
+
+/* Time passed: hello, heartbeats, deadlines, a silent coordinator. Call at wk_next_wakeup_ns or
+ * later. */
+void wk_on_tick(struct wk_core *w);
+uint64_t wk_next_wakeup_ns(const struct wk_core *w);
+
+/* Tells the coordinator that no more searches should come; those here go on. */
+void wk_leave(struct wk_core *w);
+/* True when no search is here and no job is out. */
+bool wk_idle(const struct wk_core *w);
+
+#endif

@@ -1,0 +1,28 @@
+/* worker_uv.h: the worker's edge: shards, threads, socket, clock and signals around the core. */
+#ifndef WK_WORKER_UV_H
+#define WK_WORKER_UV_H
+
+#include "common/err.h"
+#include "common/log.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct wk_edge_options {
+    const char *connect; /* the coordinator's endpoint */
+    bool insecure;       /* a coordinator on another machine is fine */
+    const char *gallery; /* folder */
+    const char *shards;  /* list such as "0,2,5-7"; NULL for all */
+    const char *node;
+    unsigned threads;
+    uint32_t credits;
+};
+
+/* Opens the gallery, dials, and serves until SIGTERM or SIGINT: then the coordinator is told,
+ * searches here are finished (10 s at most), and it returns CM_OK. A second signal ends it at once.
+ * Main thread. Errors: CM_EREFUSED (the coordinator wants no such worker), those of opening shards,
+ * CM_EUSAGE. */
+enum cm_err wk_edge_run(const struct wk_edge_options *o, const struct cm_log *log,
+                        struct cm_error *e) __attribute__((warn_unused_result));
+
+#endif
