@@ -2,6 +2,7 @@
 #include "ops/cli/cli.h"
 #include "worker/score/blas.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,6 +13,12 @@ struct entry {
 };
 
 static const struct entry entries[] = {
+    {"import", "make a gallery from feature maps and labels", cli_import},
+    {"inspect", "what a gallery holds", cli_inspect},
+    {"verify", "hold every byte of a gallery against its checksums", cli_verify},
+    {"search", "rank a gallery for each query", cli_search},
+    {"up", "run a coordinator and workers on this machine", cli_up},
+    {"status", "who is in a cluster, and how it does", cli_status},
     {"score", "score every query against every gallery image: the whole matrix", cli_score},
 };
 
@@ -29,6 +36,7 @@ static void print_help(FILE *out)
 int main(int argc, char **argv)
 {
     sc_blas_single_thread();
+    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error to clean up after, no sudden end */
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         print_help(stdout);
         return CM_EXIT_OK;

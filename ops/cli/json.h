@@ -1,0 +1,14 @@
+/* json.h: JSON on stdout, one line a value. */
+#ifndef CLI_JSON_H
+#define CLI_JSON_H
+
+#include "common/err.h"
+
+#include <jansson.h>
+
+/* Prints `root` (NULL counts as out of memory) on one line, and drops it. Reals are printed with
+ * nine digits, so that a float32 reads back as itself. Errors: CM_ENOMEM, CM_EIO (stdout is closed
+ * or full). */
+enum cm_err cli_print_json(json_t *root, struct cm_error *e);
+
+#endif
