@@ -31,6 +31,7 @@ struct co_core {
     struct pr_counters counters;
     struct cm_log_rate garbage_rate;
     struct cm_log_rate late_rate;
+    struct cm_log_rate partial_rate;
     struct co_members members;
 };
 
@@ -69,6 +70,8 @@ void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes 
 void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header);
 void co_on_leaving(struct co_core *c, uint32_t member);
 void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header);
+/* Forgets a member that is leaving once it owes nothing any more. */
+void co_release_leaver(struct co_core *c, uint32_t member);
 /* Forgets a member; what it was asked and did not answer is lost. `why` goes to the log. */
 void co_lose_member(struct co_core *c, uint32_t member, const char *why);
 

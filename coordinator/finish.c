@@ -6,6 +6,8 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#define LOG_PERIOD_NS UINT64_C(1000000000)
+
 static enum cm_err send_answer(struct co_core *c, struct co_gather *g, bool *partial,
                                struct cm_error *e)
 {
@@ -57,9 +59,10 @@ void co_finish(struct co_core *c, struct co_gather *g)
                e.text);
         co_send_error(c, &g->client, g->client_id, PR_ERROR_INTERNAL, 0, e.text);
     }
-    if (partial)
-        cm_log(c->log, CM_LOG_WARN, "partial", "query=%" PRIu64 " shards_open=%u", g->id.v,
-               g->slots_open);
+    uint64_t missed;
+    if (partial && cm_log_rate_pass(&c->partial_rate, co_now(c), LOG_PERIOD_NS, &missed))
+        cm_log(c->log, CM_LOG_WARN, "partial", "query=%" PRIu64 " unreported=%" PRIu64, g->id.v,
+               missed);
     co_list_remove(&c->open, g);
     co_gather_free(g);
 }

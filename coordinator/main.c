@@ -75,9 +75,9 @@ int main(int argc, char **argv)
         .name = "vitrine-coordinator",
         .usage = "--listen ENDPOINT [options]",
         .about =
-            "Admits queries from 'vitrine search', scatters them over the workers that have dialled\n"
-            "in, and merges one exact ranking. Holds no features. SIGTERM: finishes what it has,\n"
-            "then ends.",
+            "Admits queries from 'vitrine search', scatters them over the workers that have\n"
+            "dialled in, and merges one exact ranking. Holds no features. SIGTERM: finishes what it\n"
+            "has, then ends.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };

@@ -213,6 +213,18 @@ void co_on_leaving(struct co_core *c, uint32_t member)
     m->state = PR_MEMBER_LEAVING;
     c->epoch++;
     cm_log(c->log, CM_LOG_INFO, "worker_leaving", "worker=%s", m->hello.node);
+    co_release_leaver(c, member);
+}
+
+void co_release_leaver(struct co_core *c, uint32_t member)
+{
+    if (c->members.slots[member].state != PR_MEMBER_LEAVING)
+        return;
+    for (const struct co_gather *g = c->open.head; g; g = g->next)
+        for (uint32_t p = 0; p < g->parts_count; p++)
+            if (g->parts[p].member == member && g->parts[p].open > 0)
+                return;
+    co_lose_member(c, member, "finished");
 }
 
 /* Checks a result's numbers against what its shard is known to hold. */
@@ -252,6 +264,7 @@ static void take_result(struct co_core *c, uint32_t member, const struct pr_resu
                m->hello.node, e.text, missed);
     if (g)
         co_finish_if_complete(c, g);
+    co_release_leaver(c, member);
     co_scatter_waiting(c);
 }
 

@@ -19,6 +19,8 @@ struct plan {
     uint32_t part_of[CM_MEMBERS_MAX]; /* its part in this query; CO_NO_PART for none */
     uint32_t members[CM_MEMBERS_MAX]; /* [parts]: the other way round */
     uint32_t parts;
+    uint32_t unreachable[CM_MEMBERS_MAX]; /* [unreachable_count]: members that are not connected */
+    uint32_t unreachable_count;
     uint32_t *chosen;         /* [shards]: the member asked, or CO_NO_MEMBER */
     struct cm_shard_id *list; /* room for one part's shards */
 };
@@ -50,6 +52,7 @@ static bool make_plan(const struct co_core *c, struct plan *plan)
 {
     count_load(c, plan->load);
     plan->parts = 0;
+    plan->unreachable_count = 0;
     for (uint32_t m = 0; m < CM_MEMBERS_MAX; m++)
         plan->part_of[m] = CO_NO_PART;
     for (uint32_t s = 0; s < c->map.shards_count; s++) {
@@ -75,10 +78,11 @@ static uint64_t time_left_us(const struct co_core *c, const struct co_gather *g)
     return left_us ? left_us : 1;
 }
 
-/* Sends one part's SEARCH; if that fails, its slots close at once. */
-static void send_part(struct co_core *c, struct co_gather *g, uint32_t part,
-                      struct cm_shard_id *list)
+/* Sends one part's SEARCH. If its member is not connected it is noted, to be forgotten with all
+ * that it owes; if sending fails otherwise, the part's slots close at once. */
+static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, struct plan *plan)
 {
+    struct cm_shard_id *list = plan->list;
     uint32_t count = 0;
     for (uint32_t s = 0; s < g->slots_count; s++)
         if (g->slots[s].part == part)
@@ -101,16 +105,18 @@ static void send_part(struct co_core *c, struct co_gather *g, uint32_t part,
         rc = co_send(c, &member->peer, &packed, g->payload, &e);
     if (!rc)
         return;
+    if (rc == CM_EUNAVAIL) {
+        plan->unreachable[plan->unreachable_count++] = g->parts[part].member;
+        return;
+    }
     cm_log(c->log, CM_LOG_WARN, "search_unsent", "worker=%s msg=\"%s\"", member->hello.node,
            e.text);
-    enum pr_reason reason = rc == CM_EBUSY      ? PR_REASON_OVERLOAD
-                            : rc == CM_EUNAVAIL ? PR_REASON_WORKER_LOST
-                                                : PR_REASON_INTERNAL;
+    enum pr_reason reason = rc == CM_EBUSY ? PR_REASON_OVERLOAD : PR_REASON_INTERNAL;
     for (uint32_t i = 0; i < count; i++)
         co_gather_close_slot(g, list[i].v, reason);
 }
 
-static enum cm_err dispatch(struct co_core *c, struct co_gather *g, const struct plan *plan,
+static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct plan *plan,
                             struct cm_error *e)
 {
     uint64_t now = co_now(c);
@@ -132,7 +138,7 @@ static enum cm_err dispatch(struct co_core *c, struct co_gather *g, const struct
             co_gather_assign(g, s, plan->part_of[plan->chosen[s]]);
     }
     for (uint32_t p = 0; p < plan->parts; p++)
-        send_part(c, g, p, plan->list);
+        send_part(c, g, p, plan);
     cm_blob_unref(&g->payload);
     g->timings.scatter_us = (co_now(c) - now) / 1000;
     return CM_OK;
@@ -151,7 +157,9 @@ static bool dispatch_one(struct co_core *c, struct plan *plan)
         co_gather_free(g);
         return true;
     }
-    co_finish_if_complete(c, g);
+    co_finish_if_complete(c, g); /* from here on g may be gone */
+    for (uint32_t i = 0; i < plan->unreachable_count; i++)
+        co_lose_member(c, plan->unreachable[i], "not connected");
     return true;
 }
 

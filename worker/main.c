@@ -88,9 +88,9 @@ int main(int argc, char **argv)
         .name = "vitrine-worker",
         .usage = "--connect ENDPOINT --gallery DIR [--shards LIST] [options]",
         .about =
-            "Maps shards of a gallery, dials the coordinator, and scores every query against every\n"
-            "image it holds. Waits for the coordinator if it is not there yet, and finds it again\n"
-            "when it comes back. SIGTERM: finishes what it has, then ends.",
+            "Maps shards of a gallery, dials the coordinator, and scores every query against\n"
+            "every image it holds. Waits for the coordinator if it is not there yet, and finds it\n"
+            "again when it comes back. SIGTERM: finishes what it has, then ends.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };

@@ -112,8 +112,9 @@ int cli_import(int argc, char **argv)
         .name = "vitrine import",
         .usage = "--model M.safetensors --features G.npy --meta G.csv --out DIR",
         .about =
-            "Makes a gallery: projects every feature map once, packs and checksums it, and cuts the\n"
-            "whole into shards. The gallery appears whole or not at all; after a kill, run it again.",
+            "Makes a gallery: projects every feature map once, packs and checksums it, and cuts\n"
+            "the whole into shards. The gallery appears whole or not at all; after a kill, run it\n"
+            "again.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };

@@ -36,7 +36,8 @@ static void print_help(FILE *out)
 int main(int argc, char **argv)
 {
     sc_blas_single_thread();
-    signal(SIGPIPE, SIG_IGN); /* a reader that goes away is an error to clean up after, no sudden end */
+    signal(SIGPIPE,
+           SIG_IGN); /* a reader that goes away is an error to clean up after, no sudden end */
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         print_help(stdout);
         return CM_EXIT_OK;

@@ -429,8 +429,8 @@ int cli_search(int argc, char **argv)
         .usage = "(--gallery DIR [--workers N] | --connect ENDPOINT) --features Q.npy",
         .about =
             "Scores every query against every image of a gallery and prints the k best of each.\n"
-            "Text: '+' right, '-' wrong, 'o' the query's own camera and identity. A partial answer\n"
-            "says so and exits 0, unless --min-coverage asks for more.",
+            "Text: '+' right, '-' wrong, 'o' the query's own camera and identity. A partial\n"
+            "answer says so and exits 0, unless --min-coverage asks for more.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
         .exits = "  1   an answer covers less than --min-coverage\n",

@@ -56,8 +56,8 @@ int cli_verify(int argc, char **argv)
         .name = "vitrine verify",
         .usage = "DIR [--json]",
         .about =
-            "Reads every byte of the gallery in DIR and holds it against its checksums. Names each\n"
-            "file and block that is not as it was written.",
+            "Reads every byte of the gallery in DIR and holds it against its checksums. Names\n"
+            "each file and block that is not as it was written.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
         .positional = "DIR",

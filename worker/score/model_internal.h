@@ -14,7 +14,7 @@ enum cm_err sc_model_finish(struct sc_model *m, struct cm_error *e)
     __attribute__((warn_unused_result));
 
 /* How many pairs one call of the head takes: SC_HEAD_PAIRS where BLAS gives a row of that shape the
- * same bits in every place (measured here, on this processor, with this model's numbers), else 1.
+ * same bits in every place (tried here, on this processor, with this model's numbers), else 4 or 1.
  * Either way a pair's bits do not depend on its neighbours. Errors: CM_ENOMEM. */
 enum cm_err sc_head_pairs(const struct sc_model *m, size_t *out, struct cm_error *e)
     __attribute__((warn_unused_result));
