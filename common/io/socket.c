@@ -143,6 +143,17 @@ static enum cm_err set_family(void *zmq, const struct io_endpoint *p, struct cm_
     return set_options(zmq, &option, 1, e);
 }
 
+/* A domain makes ZeroMQ refuse its protocols 1 and 2, which have no handshake: over them any bytes
+ * sent to the port become messages, and libzmq 4.3.4 aborts when such a connection outlives the
+ * socket. As long as nobody answers for the domain it asks nothing else of a peer. */
+static enum cm_err refuse_old_protocols(void *zmq, struct cm_error *e)
+{
+    static const char domain[] = "vitrine";
+    if (zmq_setsockopt(zmq, ZMQ_ZAP_DOMAIN, domain, sizeof domain - 1) != 0)
+        return cm_fail_errno(e, errno, "cannot set the ZeroMQ option ZAP_DOMAIN");
+    return CM_OK;
+}
+
 static enum cm_err set_all_options(struct io_socket *s, const struct io_endpoint *p,
                                    struct cm_error *e)
 {
@@ -153,6 +164,8 @@ static enum cm_err set_all_options(struct io_socket *s, const struct io_endpoint
         rc = set_family(s->zmq, p, e);
     if (!rc && s->is_router)
         rc = set_options(s->zmq, router_options, COUNT(router_options), e);
+    if (!rc && s->is_router)
+        rc = refuse_old_protocols(s->zmq, e);
     if (!rc && !s->is_router)
         rc = set_options(s->zmq, dealer_options, COUNT(dealer_options), e);
     if (!rc && zmq_setsockopt(s->zmq, ZMQ_MAXMSGSIZE, &frame_bytes_max, sizeof frame_bytes_max))

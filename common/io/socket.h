@@ -64,10 +64,8 @@ const char *io_socket_endpoint(const struct io_socket *s);
 enum cm_err io_send(struct io_socket *s, const struct cm_peer *to, struct cm_bytes header,
                     struct cm_blob *payload, struct cm_error *e);
 
-/* One message. Where strangers reach the port it may be any bytes, under any peer's id: ZeroMQ
- * still speaks its first protocol, which has no handshake. Bytes of header and payload lie as they
- * came: at ANY alignment, even odd ones. Read them with memcpy or unaligned loads; never cast them
- * to float *. */
+/* One message. Bytes of header and payload lie as they came: at ANY alignment, even odd ones. Read
+ * them with memcpy or unaligned loads; never cast them to float *. */
 struct io_incoming {
     struct cm_peer peer;     /* of a ROUTER: who sent it; of a DEALER: size 0 */
     struct cm_bytes header;  /* never empty; lives until io_incoming_fini */

@@ -361,21 +361,6 @@ static int connect_raw_tcp(const char *endpoint)
     return fd;
 }
 
-/* The next message that says `text`, whatever noise comes before it. */
-static struct cm_peer expect_among_noise(struct io_socket *s, const char *text)
-{
-    struct io_incoming in = {.header_owner = NULL};
-    bool found = false;
-    while (!found) {
-        cr_assert_eq(io_wait(s, PATIENCE_MS, NULL), CM_OK);
-        enum cm_err rc = io_recv(s, &in, NULL);
-        cr_assert(rc == CM_OK || rc == CM_EFORMAT || rc == CM_EBUSY);
-        found = in.header.size == strlen(text) && memcmp(in.header.data, text, strlen(text)) == 0;
-        io_incoming_fini(&in);
-    }
-    return in.peer;
-}
-
 Test(io_socket, strangers_at_the_port_disturb_nobody)
 {
     static const char http[] = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -393,11 +378,59 @@ Test(io_socket, strangers_at_the_port_disturb_nobody)
         (void)ignored;
         close(fd);
     }
+    cr_assert_eq(io_wait(p.router, 50, NULL), CM_ETIMEOUT, "noise is no message");
     send_text(p.dealer, NULL, "undisturbed");
-    struct cm_peer d1 = expect_among_noise(p.router, "undisturbed");
+    struct cm_peer d1 = expect_text(p.router, "undisturbed");
     send_text(p.router, &d1, "nor we");
     expect_text(p.dealer, "nor we");
     free_pair(&p);
+}
+
+Test(io_socket, old_protocols_are_refused)
+{
+    static const char version_1[] = "\x01\x00\x06\x00hello"; /* an empty id, then a message */
+    static const char version_2[] = "\xff\0\0\0\0\0\0\0\1\x7f\x01\x05" /* from a DEALER */
+                                    "\0\0\0\x05hello";
+    static const struct cm_bytes hellos[] = {{version_1, sizeof version_1 - 1},
+                                             {version_2, sizeof version_2 - 1}};
+    struct pair p;
+    struct cm_error e;
+    int fds[2];
+    new_pair(&p, "tcp://127.0.0.1:0");
+    for (int i = 0; i < 2; i++) {
+        fds[i] = connect_raw_tcp(io_socket_endpoint(p.router));
+        ssize_t n = send(fds[i], hellos[i].data, hellos[i].size, MSG_NOSIGNAL);
+        cr_assert_eq(n, (ssize_t)hellos[i].size);
+    }
+    cr_assert_eq(io_wait(p.router, 100, &e), CM_ETIMEOUT);
+    close(fds[0]);
+    close(fds[1]);
+    free_pair(&p);
+}
+
+/* libzmq 4.3.4 aborts if such a connection gets its first message while the socket closes. */
+Test(io_socket, closing_under_strangers)
+{
+    enum { ROUNDS = 30, STRANGERS = 20 };
+    for (int round = 0; round < ROUNDS; round++) {
+        struct io_context *c;
+        struct io_socket *router;
+        int fds[STRANGERS];
+        static const char rest[300] = {1};
+        cr_assert_eq(io_context_new(&c, 1, NULL), CM_OK);
+        cr_assert_eq(io_router_bind(&router, c, "tcp://127.0.0.1:0", NULL), CM_OK);
+        for (int i = 0; i < STRANGERS; i++) {
+            fds[i] = connect_raw_tcp(io_socket_endpoint(router));
+            cr_assert_eq(send(fds[i], "\xc8", 1, MSG_NOSIGNAL), 1); /* 200 bytes to come */
+        }
+        io_socket_free(router);
+        for (int i = 0; i < STRANGERS; i++) {
+            ssize_t ignored = send(fds[i], rest, sizeof rest, MSG_NOSIGNAL);
+            (void)ignored;
+            close(fds[i]);
+        }
+        io_context_free(c);
+    }
 }
 
 Test(io_socket, a_live_ipc_path_is_not_stolen)
