@@ -18,6 +18,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 struct io_map {
@@ -78,16 +79,17 @@ static atomic_uchar *flag_of_address(uintptr_t address)
     return NULL;
 }
 
-/* The mark comes before the zeros: who reads them finds it. */
+/* The mark comes before the zeros: who reads them finds it. The system call is made by itself,
+ * since a library's mmap need not be async-signal-safe (ThreadSanitizer's is not). */
 static bool replace_page(uintptr_t address)
 {
     atomic_uchar *flag = flag_of_address(address);
     if (!flag)
         return false;
     atomic_store(flag, 1);
-    void *page = (void *)(address & ~(uintptr_t)(registry.page_bytes - 1));
-    return mmap(page, registry.page_bytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-                0) == page;
+    uintptr_t page = address & ~(uintptr_t)(registry.page_bytes - 1);
+    return syscall(SYS_mmap, page, registry.page_bytes, PROT_READ,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (long)page;
 }
 
 static void on_sigbus(int signum, siginfo_t *info, void *context)
