@@ -146,6 +146,16 @@ static const struct cm_option *option_of(const struct cm_command *c, int got)
     return NULL;
 }
 
+/* The flag that getopt_long just refused. A letter stands in optopt; argv would give the wrong word
+ * where letters are joined (-xj). */
+static void refused_flag(char **argv, char *out, size_t room)
+{
+    if (optopt > OPTIONS_MAX && optopt < HELP_VALUE)
+        snprintf(out, room, "-%c", optopt);
+    else
+        snprintf(out, room, "%s", argv[optind - 1]);
+}
+
 static enum cm_err check_rest(const struct cm_command *c, const bool *seen, int argc, char **argv,
                               struct cm_error *e)
 {
@@ -185,10 +195,12 @@ enum cm_parsed cm_options_parse(const struct cm_command *c, int argc, char **arg
             seen[o - c->options] = true;
             rc = set(o, optarg ? optarg : "", e);
         } else {
+            char flag[CM_ERROR_TEXT_BYTES];
+            refused_flag(argv, flag, sizeof flag);
             rc = cm_fail(e, CM_EUSAGE,
                          got == ':' ? "%s needs a value; see '%s --help'"
                                     : "%s is no flag here; see '%s --help'",
-                         argv[optind - 1], c->name);
+                         flag, c->name);
         }
     }
     if (!rc)
