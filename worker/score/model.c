@@ -10,8 +10,9 @@
 #include "common/mem.h"
 #include "worker/score/model_internal.h"
 
+#include <inttypes.h>
 #include <math.h>
-#include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,18 +78,49 @@ enum cm_err sc_model_new(struct sc_model **out, const struct cm_geometry *g, str
     return CM_OK;
 }
 
+/* `prefix` and `name` make the name of the tensor that was folded into these values. */
+static enum cm_err check_values(const float *values, size_t count, const char *prefix,
+                                const char *name, struct cm_error *e)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!isfinite(values[i]))
+            return cm_fail(e, CM_EFORMAT,
+                           "tensor '%s%s' folded with its BatchNorms is not finite in float32",
+                           prefix, name);
+    return CM_OK;
+}
+
+static enum cm_err check_layer(const struct cm_geometry *g, uint32_t l,
+                               const struct sc_layer *layer, struct cm_error *e)
+{
+    size_t tokens = cm_tokens(g), d = g->channels, ff = g->ff;
+    if (g->matcher == CM_QACONV)
+        return check_values(layer->out, tokens, "fc", ".weight", e);
+    char p[64];
+    snprintf(p, sizeof p, "decoder.layers.%" PRIu32 ".", l);
+    enum cm_err rc = check_values(layer->fc1, d * d, p, "fc1.weight", e);
+    if (!rc)
+        rc = check_values(layer->fc1_bias, d, p, "fc1.bias", e);
+    if (!rc)
+        rc = check_values(layer->mask, tokens * tokens, p, "score_embed", e);
+    if (!rc)
+        rc = check_values(layer->hidden, tokens * ff, p, "fc2.weight", e);
+    if (!rc)
+        rc = check_values(layer->bias, ff, p, "fc2.bias", e);
+    if (!rc)
+        rc = check_values(layer->out, ff, p, "fc3.weight", e);
+    return rc;
+}
+
 enum cm_err sc_model_finish(struct sc_model *m, struct cm_error *e)
 {
+    enum cm_err rc = CM_OK;
     memcpy(&m->constant, m->block, sizeof m->constant);
-    bool finite = isfinite(m->constant);
-    const float *values = (const float *)(const void *)((const char *)m->block + CM_ALIGN);
-    size_t count = (m->block_bytes - CM_ALIGN) / sizeof *values;
-    for (size_t i = 0; i < count; i++)
-        finite &= isfinite(values[i]) != 0;
-    if (!finite)
-        return cm_fail(e, CM_EFORMAT,
-                       "the weights hold, or fold to, a number that is not finite in float32");
-    return sc_head_pairs(m, &m->head_pairs, e);
+    for (uint32_t l = 0; !rc && l < m->geometry.layers; l++)
+        rc = check_layer(&m->geometry, l, &m->layers[l], e);
+    if (!rc && !isfinite(m->constant))
+        rc = cm_fail(e, CM_EFORMAT, "the folded weights' constant is not finite");
+    return rc ? rc : sc_head_pairs(m, &m->head_pairs, e);
 }
 
 enum cm_err sc_model_load(struct sc_model **out, const struct cm_geometry *g, const void *block,

@@ -5,6 +5,7 @@
 #include "worker/score/blas.h"
 #include "worker/score/model_internal.h"
 
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -139,8 +140,15 @@ static void match_layer(const struct cm_geometry *g, const struct sc_layer *laye
                         tokens);
 }
 
+/* What an overflow left, NaN and both infinities, passes, so that it is seen in the score: a sum
+ * that overflowed on its way need not be negative in truth. */
+static inline float relu(float h)
+{
+    return h < 0 && h >= -FLT_MAX ? 0 : h;
+}
+
 /* out . relu(hidden + bias), in double and in a stated order: LANES running sums, then one by one.
- * A NaN passes through relu, so that an overflow is seen in the score. */
+ */
 static double head_row(const float *hidden, const float *bias, const float *out, size_t n)
 {
     double lane[LANES] = {0};
@@ -148,11 +156,11 @@ static double head_row(const float *hidden, const float *bias, const float *out,
     for (; j + LANES <= n; j += LANES)
         for (size_t i = 0; i < LANES; i++) {
             float h = hidden[j + i] + bias[j + i];
-            lane[i] += (double)(h < 0 ? 0 : h) * (double)out[j + i];
+            lane[i] += (double)relu(h) * (double)out[j + i];
         }
     for (; j < n; j++) {
         float h = hidden[j] + bias[j];
-        lane[0] += (double)(h < 0 ? 0 : h) * (double)out[j];
+        lane[0] += (double)relu(h) * (double)out[j];
     }
     for (size_t i = 1; i < LANES; i++)
         lane[0] += lane[i];
