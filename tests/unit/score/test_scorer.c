@@ -1,0 +1,297 @@
+/* Scores against the reference in double, within a bound on what float32 rounding can do.
+ *
+ * The bound. Let u = 2^-24 and g(n) = n u / (1 - n u): a float32 sum of n products, in any order,
+ * is off by at most g(n) times the sum of their absolute values (Higham, Accuracy and
+ * Stability, 3.1). Write K' = |X| |W1|^T + |b1| for a packed map with all signs dropped, Q'
+ * likewise. Then
+ *
+ *     packing (d products and a bias)            |K^ - K| <= g(d + 1) K'
+ *     token product of two such, d long          |S^ - S| <= g(3d + 2) K'.Q'
+ *     the mask rounded, and its multiplication   two more u: g(3d + 4) M K'.Q'
+ *     a maximum is no worse than its candidates  |a^ - a| <= g(3d + 4) a',  a' = max M K'.Q'
+ *     hidden rounded, T products, bias, its sum  g(T + 3d + 7) (|hidden| a' + |bias|)
+ *     relu is no worse than its argument; `out` rounded, sums in double, the score rounded
+ *                                                |score^ - score| <= g(T + 3d + 9) A
+ *
+ * with A = |constant| + sum_l |out| (|hidden| (a' + b') + 2 |bias|). One u more in place of the
+ * double arithmetic. QAConv has no packing, mask or hidden layer: g(d + 4) A, A = |constant| +
+ * |out| (a' + b'). A wrong fold cannot hide in A: it moves the scores by about A, the bound by a
+ * millionth of it. */
+#include "common/mem.h"
+#include "tests/support/weights_gen.h"
+#include "worker/score/blas.h"
+#include "worker/score/reference.h"
+#include "worker/score/scorer.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { IMAGES = 5 };
+
+/* T of 1, 2, 15 to 18, 35 and 48: around the 16 lanes of the scorer's loops. */
+static const struct cm_geometry models[] = {
+    {CM_TRANSMATCHER, 1, 1, 1, 1, 1},     {CM_TRANSMATCHER, 1, 1, 20, 3, 33},
+    {CM_TRANSMATCHER, 2, 1, 3, 1, 1},     {CM_TRANSMATCHER, 5, 3, 20, 4, 33},
+    {CM_TRANSMATCHER, 4, 4, 20, 2, 33},   {CM_TRANSMATCHER, 17, 1, 1, 2, 16},
+    {CM_TRANSMATCHER, 6, 3, 3, 4, 31},    {CM_TRANSMATCHER, 5, 7, 1, 1, 1},
+    {CM_TRANSMATCHER, 12, 4, 64, 2, 256},
+};
+
+static const struct cm_geometry qaconvs[] = {
+    {CM_QACONV, 1, 1, 1, 1, 0},  {CM_QACONV, 5, 3, 20, 1, 0},  {CM_QACONV, 4, 4, 3, 1, 0},
+    {CM_QACONV, 5, 7, 33, 1, 0}, {CM_QACONV, 12, 4, 64, 1, 0},
+};
+
+/* A model, and maps raw and packed. */
+struct bench {
+    struct test_weights weights;
+    struct sc_model *model;
+    struct sc_scratch *scratch;
+    float *maps;  /* [IMAGES] raw */
+    char *packed; /* [IMAGES], `stride` bytes each */
+    size_t stride;
+};
+
+static void setup(struct bench *b, const struct cm_geometry *g, uint64_t seed)
+{
+    struct cm_error e;
+    struct test_random r = {seed};
+    void *p;
+    size_t floats = cm_map_floats(g);
+    sc_blas_single_thread();
+    test_weights_init(&b->weights, g, seed + 1000);
+    cr_assert_eq(sc_model_fold(&b->model, &b->weights.weights, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(sc_scratch_new(&b->scratch, b->model, &e), CM_OK);
+    b->maps = test_maps(&r, IMAGES * floats);
+    b->stride = cm_round_up(sc_packed_bytes(b->model), CM_ALIGN);
+    cr_assert_eq(cm_new_aligned(&p, IMAGES, b->stride, &e), CM_OK);
+    b->packed = p;
+    for (size_t i = 0; i < IMAGES; i++)
+        cr_assert_eq(
+            sc_pack(b->model, b->scratch, b->maps + i * floats, b->packed + i * b->stride, &e),
+            CM_OK, "%s", e.text);
+}
+
+static void teardown(struct bench *b)
+{
+    test_weights_free(&b->weights);
+    sc_model_free(b->model);
+    sc_scratch_free(b->scratch);
+    free(b->maps);
+    free(b->packed);
+}
+
+static double score(const struct bench *b, size_t query, size_t image)
+{
+    float s;
+    sc_score(b->model, b->scratch, b->packed + query * b->stride, b->packed + image * b->stride,
+             b->stride, 1, &s);
+    return (double)s;
+}
+
+static double reference(const struct bench *b, size_t query, size_t image)
+{
+    size_t floats = cm_map_floats(&b->weights.weights.geometry);
+    double s;
+    struct cm_error e;
+    cr_assert_eq(sc_reference_score(&b->weights.weights, b->maps + query * floats,
+                                    b->maps + image * floats, &s, &e),
+                 CM_OK);
+    return s;
+}
+
+/* K' of the comment above: chunk l of one map through fc1 with all signs dropped, out[T][d]. */
+static void project_absolutes(const struct bench *b, uint32_t l, const float *map, double *out)
+{
+    const struct cm_geometry *g = &b->model->geometry;
+    const struct sc_layer *layer = &b->model->layers[l];
+    size_t d = g->channels;
+    for (size_t t = 0; t < cm_tokens(g); t++) {
+        const float *x = map + (t * g->layers + l) * d;
+        for (size_t o = 0; o < d; o++) {
+            double sum = layer->fc1 ? fabs((double)layer->fc1_bias[o]) : fabs((double)x[o]);
+            for (size_t c = 0; layer->fc1 && c < d; c++)
+                sum += fabs((double)x[c] * (double)layer->fc1[o * d + c]);
+            out[t * d + o] = sum;
+        }
+    }
+}
+
+/* a' + b' of the comment above, [T]: the head is linear in them once signs are dropped. */
+static void maxima_of_absolutes(const struct bench *b, uint32_t l, const double *q, const double *k,
+                                double *out)
+{
+    const struct cm_geometry *g = &b->model->geometry;
+    const float *mask = b->model->layers[l].mask;
+    size_t tokens = cm_tokens(g), d = g->channels;
+    double *a = calloc(2 * tokens, sizeof *a), *other = a + tokens;
+    cr_assert(a != NULL);
+    for (size_t s = 0; s < tokens; s++)
+        for (size_t t = 0; t < tokens; t++) {
+            double sum = 0;
+            for (size_t c = 0; c < d; c++)
+                sum += k[s * d + c] * q[t * d + c];
+            sum *= mask ? (double)mask[s * tokens + t] : 1;
+            a[t] = fmax(a[t], sum);
+            other[s] = fmax(other[s], sum);
+        }
+    for (size_t t = 0; t < tokens; t++)
+        out[t] = a[t] + other[t];
+    free(a);
+}
+
+static double head_of_absolutes(const struct bench *b, uint32_t l, const double *u)
+{
+    const struct sc_layer *layer = &b->model->layers[l];
+    size_t tokens = cm_tokens(&b->model->geometry);
+    double sum = 0;
+    for (size_t t = 0; !layer->hidden && t < tokens; t++)
+        sum += fabs((double)layer->out[t]) * u[t];
+    for (size_t j = 0; layer->hidden && j < b->model->geometry.ff; j++) {
+        double h = 2 * fabs((double)layer->bias[j]);
+        for (size_t t = 0; t < tokens; t++)
+            h += fabs((double)layer->hidden[j * tokens + t]) * u[t];
+        sum += fabs((double)layer->out[j]) * h;
+    }
+    return sum;
+}
+
+/* The most by which float32 rounding can move the score of this pair. */
+static double bound(const struct bench *b, size_t query, size_t image)
+{
+    const struct cm_geometry *g = &b->model->geometry;
+    size_t tokens = cm_tokens(g), n = tokens * g->channels, floats = cm_map_floats(g);
+    double *q = calloc(2 * n + tokens, sizeof *q), *k = q + n, *u = k + n;
+    cr_assert(q != NULL);
+    double size = fabs(b->model->constant);
+    for (uint32_t l = 0; l < g->layers; l++) {
+        project_absolutes(b, l, b->maps + query * floats, q);
+        project_absolutes(b, l, b->maps + image * floats, k);
+        maxima_of_absolutes(b, l, q, k, u);
+        size += head_of_absolutes(b, l, u);
+    }
+    free(q);
+    size_t steps = g->matcher == CM_QACONV ? g->channels + 4 : tokens + 3 * g->channels + 9;
+    double nu = (double)steps * 0x1p-24;
+    return nu / (1 - nu) * size;
+}
+
+static void assert_within_bound(const struct cm_geometry *g, uint64_t seed, size_t head_pairs)
+{
+    struct bench b;
+    setup(&b, g, seed);
+    if (head_pairs)
+        b.model->head_pairs = head_pairs;
+    for (size_t q = 0; q < IMAGES; q++)
+        for (size_t i = 0; i < IMAGES; i++) {
+            double want = reference(&b, q, i), got = score(&b, q, i), most = bound(&b, q, i);
+            cr_assert(fabs(got - want) <= most,
+                      "T %u, d %u, N %u, ff %u, pair %zu,%zu: %.9g, in double %.9g, bound %.3g",
+                      cm_tokens(g), g->channels, g->layers, g->ff, q, i, got, want, most);
+        }
+    teardown(&b);
+}
+
+Test(scorer, transmatcher_lies_within_the_bound)
+{
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        for (uint64_t seed = 0; seed < (i == 8 ? 1 : 10); seed++)
+            assert_within_bound(&models[i], seed, 0);
+}
+
+Test(scorer, qaconv_lies_within_the_bound)
+{
+    for (size_t i = 0; i < sizeof qaconvs / sizeof *qaconvs; i++)
+        for (uint64_t seed = 0; seed < 10; seed++)
+            assert_within_bound(&qaconvs[i], seed, 0);
+}
+
+Test(scorer, one_pair_a_head_call_lies_within_the_bound)
+{
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
+        assert_within_bound(&models[i], 20 + i, 1);
+    for (size_t i = 0; i < sizeof qaconvs / sizeof *qaconvs; i++)
+        assert_within_bound(&qaconvs[i], 20 + i, 1);
+}
+
+/* The largest difference to the reference over all pairs of two images, in bounds. With `swapped`
+ * the query goes in as the gallery image and the other way round. */
+static double worst_in_bounds(const struct bench *b, bool swapped)
+{
+    double worst = 0;
+    for (size_t q = 0; q < IMAGES; q++)
+        for (size_t i = 0; i < IMAGES; i++) {
+            double got = swapped ? score(b, i, q) : score(b, q, i);
+            if (q != i)
+                worst = fmax(worst, fabs(got - reference(b, q, i)) / bound(b, q, i));
+        }
+    return worst;
+}
+
+/* The tests above are worth something only while the bound is far below what a mistake does. */
+Test(scorer, the_bound_notices_swapped_roles)
+{
+    struct bench b;
+    setup(&b, &models[3], 31);
+    double right = worst_in_bounds(&b, false), wrong = worst_in_bounds(&b, true);
+    cr_assert(right < 0.1 && wrong > 20, "%g bounds, swapped %g", right, wrong);
+    teardown(&b);
+}
+
+Test(scorer, the_bound_notices_a_transposed_mask)
+{
+    struct bench b;
+    setup(&b, &models[3], 32);
+    size_t tokens = cm_tokens(&models[3]);
+    float *mask = (float *)(uintptr_t)b.model->layers[0].mask;
+    for (size_t s = 0; s < tokens; s++)
+        for (size_t t = 0; t < s; t++) {
+            float keep = mask[s * tokens + t];
+            mask[s * tokens + t] = mask[t * tokens + s];
+            mask[t * tokens + s] = keep;
+        }
+    double wrong = worst_in_bounds(&b, false);
+    cr_assert(wrong > 20, "%g bounds", wrong);
+    teardown(&b);
+}
+
+Test(scorer, the_reference_of_one_token_can_be_done_by_hand)
+{
+    /* One token, one channel, one hidden unit: every step is a number. */
+    struct test_weights t;
+    test_weights_init(&t, &models[0], 1);
+    static const struct {
+        const char *name;
+        float value;
+    } set[] = {
+        {"score_embed", 0.0f}, /* sigmoid 1/2 */
+        {"fc1.weight", 2.0f},       {"fc1.bias", 1.0f},          {"fc2.weight", 3.0f},
+        {"fc2.bias", -1.0f},        {"fc3.weight", 0.5f},        {"fc3.bias", 0.25f},
+        {"bn1.weight", -1.0f},      {"bn1.bias", 0.5f},          {"bn1.running_mean", 1.0f},
+        {"bn1.running_var", 4.0f},  {"bn2.weight", -2.0f},       {"bn2.bias", 1.0f},
+        {"bn2.running_mean", 2.0f}, {"bn2.running_var", 1.0f},   {"bn3.weight", 3.0f},
+        {"bn3.bias", 1.0f},         {"bn3.running_mean", -1.0f}, {"bn3.running_var", 9.0f},
+    };
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++) {
+        char name[80];
+        snprintf(name, sizeof name, "decoder.layers.0.%s", set[i].name);
+        test_weights_values(&t, name)[0] = set[i].value;
+    }
+    test_weights_values(&t, "decoder.norm.weight")[0] = -2.0f;
+    test_weights_values(&t, "decoder.norm.bias")[0] = 10.0f;
+    test_weights_values(&t, "decoder.norm.running_mean")[0] = 1.0f;
+    test_weights_values(&t, "decoder.norm.running_var")[0] = 4.0f;
+    t.weights.bn_eps = 0;
+    /* Q = 2 * 1 + 1 = 3, K = 2 * 2 + 1 = 5, S = 15 / 2. BN1: -(7.5 - 1) / 2 + 0.5 = -2.75.
+     * fc2: 3 * -2.75 - 1 = -9.25. BN2: -2 (-9.25 - 2) + 1 = 23.5. fc3: 0.5 * 23.5 + 0.25 = 12.
+     * BN3 of twice that: 3 (24 + 1) / 3 + 1 = 26. decoder.norm: -2 (26 - 1) / 2 + 10 = -15. */
+    double got;
+    float query = 1.0f, image = 2.0f;
+    cr_assert_eq(sc_reference_score(&t.weights, &query, &image, &got, NULL), CM_OK);
+    cr_assert(got == -15.0, "%.17g", got);
+    test_weights_free(&t);
+}
