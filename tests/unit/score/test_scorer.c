@@ -30,15 +30,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGES = 5 };
+enum { IMAGES = 4, SEEDS = 3 };
 
-/* T of 1, 2, 15 to 18, 35 and 48: around the 16 lanes of the scorer's loops. */
+/* T of 1, 2, 15 to 18 and 35: around the 16 lanes of the scorer's loops. */
 static const struct cm_geometry models[] = {
-    {CM_TRANSMATCHER, 1, 1, 1, 1, 1},     {CM_TRANSMATCHER, 1, 1, 20, 3, 33},
-    {CM_TRANSMATCHER, 2, 1, 3, 1, 1},     {CM_TRANSMATCHER, 5, 3, 20, 4, 33},
-    {CM_TRANSMATCHER, 4, 4, 20, 2, 33},   {CM_TRANSMATCHER, 17, 1, 1, 2, 16},
-    {CM_TRANSMATCHER, 6, 3, 3, 4, 31},    {CM_TRANSMATCHER, 5, 7, 1, 1, 1},
-    {CM_TRANSMATCHER, 12, 4, 64, 2, 256},
+    {CM_TRANSMATCHER, 1, 1, 1, 1, 1},   {CM_TRANSMATCHER, 1, 1, 20, 3, 33},
+    {CM_TRANSMATCHER, 2, 1, 3, 1, 1},   {CM_TRANSMATCHER, 5, 3, 20, 4, 33},
+    {CM_TRANSMATCHER, 4, 4, 20, 2, 33}, {CM_TRANSMATCHER, 17, 1, 1, 2, 16},
+    {CM_TRANSMATCHER, 6, 3, 3, 4, 31},  {CM_TRANSMATCHER, 5, 7, 1, 1, 1},
 };
 
 static const struct cm_geometry qaconvs[] = {
@@ -199,14 +198,14 @@ static void assert_within_bound(const struct cm_geometry *g, uint64_t seed, size
 Test(scorer, transmatcher_lies_within_the_bound)
 {
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-        for (uint64_t seed = 0; seed < (i == 8 ? 1 : 10); seed++)
+        for (uint64_t seed = 0; seed < SEEDS; seed++)
             assert_within_bound(&models[i], seed, 0);
 }
 
 Test(scorer, qaconv_lies_within_the_bound)
 {
     for (size_t i = 0; i < sizeof qaconvs / sizeof *qaconvs; i++)
-        for (uint64_t seed = 0; seed < 10; seed++)
+        for (uint64_t seed = 0; seed < SEEDS; seed++)
             assert_within_bound(&qaconvs[i], seed, 0);
 }
 

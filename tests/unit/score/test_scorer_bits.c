@@ -13,6 +13,8 @@
 
 enum { QUERIES = 3, IMAGES = CM_BLOCK_IMAGES_MAX };
 
+/* The last is there because OpenBLAS sums 400 numbers in another order when a call has fewer rows.
+ */
 static const struct cm_geometry models[] = {
     {CM_TRANSMATCHER, 5, 3, 20, 2, 33},
     {CM_TRANSMATCHER, 12, 4, 16, 1, 64},
@@ -118,7 +120,7 @@ Test(scorer_bits, place_and_neighbours_do_not_matter)
         char *others = new_aligned(IMAGES, b.stride);
         pack_new(&b, &r, IMAGES, others);
         float got[IMAGES];
-        for (size_t place = 0; place < 70; place++) {
+        for (size_t place = 0; place < 70; place += 1 + place / 4) {
             char *at = others + place * b.stride;
             memcpy(at, b.images, b.stride);
             sc_score(b.model, b.scratch, b.queries, others, b.stride, place + 3, got);
