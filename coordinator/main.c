@@ -76,8 +76,8 @@ int main(int argc, char **argv)
         .usage = "--listen ENDPOINT [options]",
         .about =
             "Admits queries from 'vitrine search', scatters them over the workers that have\n"
-            "dialled in, and merges one exact ranking. Holds no features. SIGTERM: finishes what it\n"
-            "has, then ends.",
+            "dialled in, and merges one exact ranking. Holds no features. SIGTERM: finishes what\n"
+            "it has, then ends.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };
