@@ -30,7 +30,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { IMAGES = 4, SEEDS = 3 };
+enum { IMAGES = 3, SEEDS = 2 };
 
 /* T of 1, 2, 15 to 18 and 35: around the 16 lanes of the scorer's loops. */
 static const struct cm_geometry models[] = {
