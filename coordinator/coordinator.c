@@ -148,12 +148,12 @@ void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_byte
     struct pr_envelope envelope;
     struct cm_error e;
     enum cm_err rc = pr_peek(header, &envelope, &e);
-    if (rc == CM_EVERSION) {
-        c->counters.refused++;
-        co_send_error(c, from, envelope.id, PR_ERROR_VERSION, 0, e.text);
-        co_on_garbage(c, from, e.text);
+    if (rc == CM_EVERSION && envelope.type == PR_HELLO) {
+        co_refuse(c, from, "(unknown)", PR_REFUSAL_VERSION, e.text);
         return;
     }
+    if (rc == CM_EVERSION)
+        co_send_error(c, from, envelope.id, PR_ERROR_VERSION, 0, e.text);
     if (rc) {
         co_on_garbage(c, from, e.text);
         return;

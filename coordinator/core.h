@@ -7,6 +7,7 @@
 #include "coordinator/members.h"
 #include "coordinator/shardmap.h"
 #include "proto/wire/error.h"
+#include "proto/wire/refuse.h"
 #include "proto/wire/status.h"
 
 /* A list of gathers in order of arrival. */
@@ -65,7 +66,9 @@ void co_finish(struct co_core *c, struct co_gather *g);
 /* The open gather with this id, or NULL. */
 struct co_gather *co_find_open(struct co_core *c, struct cm_query_id id);
 
-/* on_worker.c: a worker's messages, and its end. */
+/* on_worker.c: a worker's messages, its refusal, and its end. */
+void co_refuse(struct co_core *c, const struct cm_peer *to, const char *node,
+               enum pr_refusal reason, const char *text);
 void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes header);
 void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header);
 void co_on_leaving(struct co_core *c, uint32_t member);

@@ -13,15 +13,15 @@
 
 #define LATE_PERIOD_NS UINT64_C(1000000000)
 
-static void refuse(struct co_core *c, const struct cm_peer *to, const struct pr_hello *hello,
-                   enum pr_refusal reason, const char *text)
+void co_refuse(struct co_core *c, const struct cm_peer *to, const char *node,
+               enum pr_refusal reason, const char *text)
 {
     struct pr_refuse message = {.epoch = c->epoch, .reason = reason};
     struct pr_buffer packed;
     struct cm_error e;
     snprintf(message.text, sizeof message.text, "%s", text);
     c->counters.refused++;
-    cm_log(c->log, CM_LOG_WARN, "worker_refused", "worker=%s msg=\"%s\"", hello->node, text);
+    cm_log(c->log, CM_LOG_WARN, "worker_refused", "worker=%s msg=\"%s\"", node, text);
     enum cm_err rc = pr_refuse_pack(&message, &packed, &e);
     if (!rc)
         rc = co_send(c, to, &packed, NULL, &e);
@@ -176,7 +176,7 @@ void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes 
         rc = enter(c, from, &hello, &e);
     }
     if (rc) {
-        refuse(c, from, &hello, reason, e.text);
+        co_refuse(c, from, hello.node, reason, e.text);
     } else {
         welcome(c, from);
         co_scatter_waiting(c);
