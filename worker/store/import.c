@@ -14,6 +14,7 @@
 #include "proto/file/shard_format.h"
 #include "worker/score/scorer.h"
 #include "worker/store/gallery.h"
+#include "worker/store/partial.h"
 #include "worker/store/sources.h"
 #include "worker/store/writer.h"
 
@@ -21,8 +22,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 struct import;
@@ -48,8 +47,7 @@ struct import {
     struct block_job *jobs;      /* [jobs_count] */
     struct block_job **idle;     /* [idle_count]: those not on the pool */
     size_t jobs_count, idle_count;
-    char *partial;  /* "<out>.partial" */
-    int partial_fd; /* its lock; -1 before it exists */
+    struct st_partial partial; /* where it is written */
     struct pr_manifest manifest;
     uint64_t images_done;
 };
@@ -182,7 +180,7 @@ static enum cm_err make_shard(struct import *im, uint32_t index, struct cm_error
     };
     char file[PR_SHARD_FILE_BYTES], *path;
     struct st_writer *w = NULL;
-    enum cm_err rc = st_path(&path, im->partial, pr_shard_file(index, file), e);
+    enum cm_err rc = st_path(&path, im->partial.path, pr_shard_file(index, file), e);
     if (!rc)
         rc = st_writer_open(&w, path, &shape, e);
     if (!rc)
@@ -198,7 +196,7 @@ static enum cm_err write_file(const struct import *im, const char *file, const v
                               struct cm_error *e)
 {
     char *path;
-    enum cm_err rc = st_path(&path, im->partial, file, e);
+    enum cm_err rc = st_path(&path, im->partial.path, file, e);
     if (rc)
         return rc;
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
@@ -243,64 +241,6 @@ static enum cm_err write_gallery(struct import *im, struct cm_error *e)
     for (uint32_t i = 0; !rc && i < im->manifest.shards_count; i++)
         rc = make_shard(im, i, e);
     return rc ? rc : write_manifest(im, e);
-}
-
-/* --- the folder: claimed first, renamed last
- * ------------------------------------------------------- */
-
-/* Takes "<out>.partial" for ourselves; what a killed import left in it goes. The lock is on the
- * folder itself, so it ends with the process and leaves nothing behind. */
-static enum cm_err claim_partial(struct import *im, struct cm_error *e)
-{
-    int fd = open(im->partial, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) != 0) {
-        close(fd);
-        return cm_fail(e, CM_EBUSY, "another import into %s is running", im->o->out);
-    }
-    enum cm_err rc = CM_OK;
-    if (fd >= 0 || errno != ENOENT)
-        rc = io_remove_tree(im->partial, e);
-    if (fd >= 0)
-        close(fd);
-    if (!rc && mkdir(im->partial, 0755) != 0)
-        rc = cm_fail_errno(e, errno, "cannot create %s", im->partial);
-    if (rc)
-        return rc;
-    im->partial_fd = open(im->partial, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (im->partial_fd < 0 || flock(im->partial_fd, LOCK_EX | LOCK_NB) != 0)
-        return cm_fail_errno(e, errno, "cannot lock %s", im->partial);
-    return CM_OK;
-}
-
-static enum cm_err check_out_is_free(const char *out, struct cm_error *e)
-{
-    struct stat st;
-    if (lstat(out, &st) == 0)
-        return cm_fail(e, CM_EEXIST, "%s is in the way: remove it, or choose another --out", out);
-    return errno == ENOENT ? CM_OK : cm_fail_errno(e, errno, "cannot create %s", out);
-}
-
-/* The folder that `path` is an entry of. */
-static enum cm_err sync_parent(const char *path, struct cm_error *e)
-{
-    char *parent;
-    enum cm_err rc = cm_copy_text(&parent, path, e);
-    if (rc)
-        return rc;
-    char *slash = strrchr(parent, '/');
-    if (slash && slash != parent)
-        *slash = '\0';
-    rc = io_fsync_path(!slash ? "." : slash == parent ? "/" : parent, e);
-    free(parent);
-    return rc;
-}
-
-static enum cm_err publish(const struct import *im, struct cm_error *e)
-{
-    enum cm_err rc = io_fsync_path(im->partial, e);
-    if (!rc)
-        rc = io_rename_new(im->partial, im->o->out, e);
-    return rc ? rc : sync_parent(im->o->out, e);
 }
 
 /* --- set-up and clean-up
@@ -392,15 +332,13 @@ static void clean_up(struct import *im)
     free(im->idle);
     st_sources_close(&im->sources);
     sc_model_free(im->model);
-    if (im->partial_fd >= 0)
-        close(im->partial_fd);
-    free(im->partial);
+    st_partial_drop(&im->partial);
 }
 
 static enum cm_err prepare(struct import *im, struct cm_error *e)
 {
     const struct st_import_options *o = im->o;
-    enum cm_err rc = check_out_is_free(o->out, e);
+    enum cm_err rc = st_partial_check(o->out, e);
     if (!rc)
         rc = load_model(im, e);
     if (!rc)
@@ -414,28 +352,16 @@ static enum cm_err prepare(struct import *im, struct cm_error *e)
 
 static enum cm_err write_and_publish(struct import *im, struct cm_error *e)
 {
-    size_t room = strlen(im->o->out) + sizeof ".partial";
-    void *p;
-    enum cm_err rc = cm_new(&p, room, 1, e);
-    im->partial = p;
-    if (!rc) {
-        stpcpy(stpcpy(im->partial, im->o->out), ".partial");
-        rc = claim_partial(im, e);
-    }
-    if (rc)
-        return rc;
-    rc = write_gallery(im, e);
+    enum cm_err rc = st_partial_claim(&im->partial, im->o->out, e);
     if (!rc)
-        rc = publish(im, e);
-    if (rc)
-        io_remove_tree(im->partial, NULL);
-    return rc;
+        rc = write_gallery(im, e);
+    return rc ? rc : st_partial_publish(&im->partial, e);
 }
 
 enum cm_err st_import(const struct st_import_options *o, struct pr_manifest *made,
                       struct cm_error *e)
 {
-    struct import im = {.o = o, .partial_fd = -1};
+    struct import im = {.o = o};
     enum cm_err rc = prepare(&im, e);
     if (!rc)
         rc = write_and_publish(&im, e);

@@ -1,9 +1,9 @@
 /* import.h: from feature maps and labels on disk to a gallery: project, pack, cut, seal.
  *
  * The gallery appears whole or not at all: everything is written into "<out>.partial", synced, and
- * renamed last. A kill leaves that folder behind; the next import into the same place clears it and
- * starts clean. Memory does not grow with the gallery: a few blocks for each thread, and one
- * shard's metadata. */
+ * renamed last (partial.h). A kill leaves that folder behind; the next import into the same place
+ * clears it and starts clean. Memory does not grow with the gallery: a few blocks for each thread,
+ * and one shard's metadata. */
 #ifndef ST_IMPORT_H
 #define ST_IMPORT_H
 
@@ -29,8 +29,8 @@ struct st_import_options {
 
 /* Makes the gallery; *made is its manifest, released with pr_manifest_fini after success. On
  * failure nothing is left on disk. Errors, each naming file and place: those of the readers;
- * CM_EMISMATCH (maps that are not the model's, labels that are not as many as maps); CM_EEXIST
- * (`out` is in the way); CM_EBUSY (another import into it runs); CM_ENOSPC, CM_EIO, CM_ENOMEM. */
+ * CM_EMISMATCH (maps that are not the model's, labels that are not as many as maps); CM_EUSAGE
+ * (more shards than images); those of partial.h. */
 enum cm_err st_import(const struct st_import_options *o, struct pr_manifest *made,
                       struct cm_error *e) __attribute__((warn_unused_result));
 
