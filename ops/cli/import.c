@@ -5,6 +5,7 @@
 #include "common/limits.h"
 #include "common/mem.h"
 #include "ops/cli/cli.h"
+#include "ops/cli/json.h"
 #include "ops/cli/progress.h"
 
 #include <inttypes.h>
@@ -25,17 +26,23 @@ static void on_progress(void *ctx, uint64_t done, uint64_t images, uint64_t byte
     cli_progress_at(progress, done, bytes);
 }
 
-static void print_made(const struct import_args *a, const struct pr_manifest *m)
+static enum cm_err print_made(const struct import_args *a, const struct pr_manifest *m,
+                              struct cm_error *e)
 {
     char text[CM_FINGERPRINT_TEXT_BYTES];
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < m->shards_count; i++)
         bytes += m->shards[i].bytes;
     cm_fingerprint_text(&m->gallery, text);
-    printf(a->json ? "{\"gallery\":\"%s\",\"fingerprint\":\"%s\",\"images\":%" PRIu64
-                     ",\"shards\":%u,\"bytes\":%" PRIu64 "}\n"
-                   : "%s: gallery %s: %" PRIu64 " images in %u shards, %" PRIu64 " bytes\n",
-           a->out, text, m->images, m->shards_count, bytes);
+    if (a->json)
+        return cli_print_json(json_pack("{s:o, s:s, s:I, s:i, s:I}", "gallery",
+                                        cli_json_path(a->out), "fingerprint", text, "images",
+                                        (json_int_t)m->images, "shards", (int)m->shards_count,
+                                        "bytes", (json_int_t)bytes),
+                              e);
+    printf("%s: gallery %s: %" PRIu64 " images in %u shards, %" PRIu64 " bytes\n", a->out, text,
+           m->images, m->shards_count, bytes);
+    return CM_OK;
 }
 
 /* "dir/" means "dir": the last word of the path is what is renamed. */
@@ -77,7 +84,7 @@ static enum cm_err run(struct import_args *a, struct cm_error *e)
         rc = st_import(&o, &made, e);
     cli_progress_end(&progress);
     if (!rc) {
-        print_made(a, &made);
+        rc = print_made(a, &made, e);
         pr_manifest_fini(&made);
     }
     free(out);

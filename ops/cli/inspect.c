@@ -63,15 +63,15 @@ static enum cm_err print_json(const char *dir, const struct pr_manifest *m, stru
 {
     char gallery[CM_FINGERPRINT_TEXT_BYTES], model[CM_FINGERPRINT_TEXT_BYTES];
     const struct cm_geometry *g = &m->geometry;
-    json_t *root =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:i, s:I, s:o}",
-                  "gallery", dir, "fingerprint", cm_fingerprint_text(&m->gallery, gallery), "model",
-                  cm_fingerprint_text(&m->model, model), "matcher", cm_matcher_name(g->matcher),
-                  "precision", cm_precision_name(m->precision), "height", (int)g->height, "width",
-                  (int)g->width, "channels", (int)g->channels, "layers", (int)g->layers, "ff",
-                  (int)g->ff, "image_bytes", (json_int_t)pr_image_stride(g, m->precision), "images",
-                  (json_int_t)m->images, "images_per_block", (int)m->images_per_block, "bytes",
-                  (json_int_t)total_bytes(m), "shards", shards_json(m));
+    json_t *root = json_pack(
+        "{s:o, s:s, s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:i, s:I, s:o}", "gallery",
+        cli_json_path(dir), "fingerprint", cm_fingerprint_text(&m->gallery, gallery), "model",
+        cm_fingerprint_text(&m->model, model), "matcher", cm_matcher_name(g->matcher), "precision",
+        cm_precision_name(m->precision), "height", (int)g->height, "width", (int)g->width,
+        "channels", (int)g->channels, "layers", (int)g->layers, "ff", (int)g->ff, "image_bytes",
+        (json_int_t)pr_image_stride(g, m->precision), "images", (json_int_t)m->images,
+        "images_per_block", (int)m->images_per_block, "bytes", (json_int_t)total_bytes(m), "shards",
+        shards_json(m));
     return cli_print_json(root, e);
 }
 

@@ -3,6 +3,8 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 enum { FLOAT_DIGITS = 9 }; /* FLT_DECIMAL_DIG */
 
@@ -15,4 +17,18 @@ enum cm_err cli_print_json(json_t *root, struct cm_error *e)
     if (failed || putchar('\n') == EOF || fflush(stdout) != 0)
         return cm_fail_errno(e, errno, "cannot write to stdout");
     return CM_OK;
+}
+
+json_t *cli_json_path(const char *path)
+{
+    json_t *text = json_string(path);
+    if (text)
+        return text;
+    char *plain = strdup(path);
+    for (char *p = plain; p && *p; p++)
+        if ((unsigned char)*p > 127)
+            *p = '?';
+    text = plain ? json_string(plain) : NULL;
+    free(plain);
+    return text;
 }

@@ -2,6 +2,7 @@
 #include "ops/cli/cli.h"
 #include "worker/score/blas.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -33,18 +34,29 @@ static void print_help(FILE *out)
     fprintf(out, "\n'vitrine COMMAND --help' explains one command.\n");
 }
 
+/* A result that nobody got is no success: a full disk shows when the last of it is written out. */
+static int finish(const char *name, int exit_code)
+{
+    bool failed = ferror(stdout) != 0;
+    if ((fflush(stdout) == 0 && !failed) || exit_code != CM_EXIT_OK)
+        return exit_code;
+    fprintf(stderr, "vitrine %s: cannot write to stdout: %s\n", name, strerror(errno));
+    return CM_EXIT_IO;
+}
+
 int main(int argc, char **argv)
 {
     sc_blas_single_thread();
     signal(SIGPIPE,
            SIG_IGN); /* a reader that goes away is an error to clean up after, no sudden end */
+    signal(SIGXFSZ, SIG_IGN); /* so is a file over the limit of ulimit -f */
     if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
         print_help(stdout);
-        return CM_EXIT_OK;
+        return finish("--help", CM_EXIT_OK);
     }
     for (size_t i = 0; argc >= 2 && i < sizeof entries / sizeof *entries; i++)
         if (strcmp(argv[1], entries[i].name) == 0)
-            return entries[i].run(argc - 1, argv + 1);
+            return finish(argv[1], entries[i].run(argc - 1, argv + 1));
     if (argc >= 2)
         fprintf(stderr, "vitrine: '%s' is no command; see 'vitrine --help'\n", argv[1]);
     else

@@ -84,9 +84,13 @@ static enum cm_err new_buffers(struct score_run *r, struct cm_error *e)
         rc = cm_new_aligned(&r->block, BLOCK_IMAGES, r->stride, e);
     p = NULL;
     if (!rc)
-        rc = cm_new_aligned(&p, r->query->images * r->gallery->images, sizeof(float), e);
+        rc = cm_new_aligned(&p, r->query->images, r->gallery->images * sizeof(float), e);
     r->scores = p;
-    return rc;
+    return rc ? cm_wrap(e, rc,
+                        "%" PRIu64 " x %" PRIu64 " pairs are too many for this memory; use "
+                        "import and search",
+                        r->query->images, r->gallery->images)
+              : CM_OK;
 }
 
 /* Reads and packs images first .. first + count - 1. */
@@ -124,6 +128,16 @@ static enum cm_err score_all(struct score_run *r, struct cm_error *e)
     return rc;
 }
 
+/* A full disk or a folder that is not there should show before the work, not after it. */
+static enum cm_err try_out(const struct score_run *r, const char *path, struct cm_error *e)
+{
+    struct pr_npy_writer *w;
+    enum cm_err rc = pr_npy_writer_open(&w, path, r->query->images, r->gallery->images, e);
+    if (!rc)
+        pr_npy_writer_close(w);
+    return rc;
+}
+
 static enum cm_err write_scores(const struct score_run *r, const char *path, struct cm_error *e)
 {
     struct pr_npy_writer *w;
@@ -146,6 +160,8 @@ static enum cm_err run(const struct score_args *args, struct cm_error *e)
     enum cm_err rc = open_inputs(&r, args, e);
     if (!rc)
         rc = new_buffers(&r, e);
+    if (!rc)
+        rc = try_out(&r, args->out, e);
     if (!rc)
         rc = score_all(&r, e);
     if (!rc)

@@ -19,7 +19,7 @@ static void on_fault(void *ctx, const char *text)
     cli_progress_end(&run->progress);
     fprintf(stderr, "vitrine verify: %s\n", text);
     if (run->faults)
-        json_array_append_new(run->faults, json_string(text));
+        json_array_append_new(run->faults, cli_json_path(text));
 }
 
 static void on_progress(void *ctx, uint64_t done, uint64_t bytes)
@@ -33,10 +33,10 @@ static enum cm_err print_result(const char *dir, struct verify_run *run,
                                 const struct st_verified *v, struct cm_error *e)
 {
     if (run->faults)
-        return cli_print_json(json_pack("{s:s, s:b, s:I, s:I, s:I, s:O}", "gallery", dir, "sound",
-                                        v->faults == 0, "files", (json_int_t)v->files, "blocks",
-                                        (json_int_t)v->blocks, "bytes", (json_int_t)v->bytes,
-                                        "faults", run->faults),
+        return cli_print_json(json_pack("{s:o, s:b, s:I, s:I, s:I, s:O}", "gallery",
+                                        cli_json_path(dir), "sound", v->faults == 0, "files",
+                                        (json_int_t)v->files, "blocks", (json_int_t)v->blocks,
+                                        "bytes", (json_int_t)v->bytes, "faults", run->faults),
                               e);
     printf("%s: %" PRIu64 " files, %" PRIu64 " blocks, %" PRIu64 " bytes of features: %s", dir,
            v->files, v->blocks, v->bytes, v->faults ? "NOT SOUND, " : "sound\n");

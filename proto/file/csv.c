@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum column { NAME, PID, CAMID, TIMESTAMP, COLUMNS };
@@ -327,6 +328,18 @@ static enum cm_err read_header(struct pr_csv *r, struct cm_error *e)
     return CM_OK;
 }
 
+/* Labels are read twice, so a pipe will not do; and one without a writer must not hold us up. */
+static enum cm_err open_regular(struct pr_csv *r, const char *path, struct cm_error *e)
+{
+    struct stat st;
+    r->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (r->fd < 0 || fstat(r->fd, &st) != 0)
+        return cm_fail_errno(e, errno, "%s", path);
+    if (!S_ISREG(st.st_mode))
+        return cm_fail(e, CM_EFORMAT, "%s: is not a regular file; save the labels to one", path);
+    return cm_copy_text(&r->path, path, e);
+}
+
 enum cm_err pr_csv_open(struct pr_csv **out, const char *path, struct cm_error *e)
 {
     void *p;
@@ -339,8 +352,7 @@ enum cm_err pr_csv_open(struct pr_csv **out, const char *path, struct cm_error *
     for (size_t c = 0; c < COLUMNS; c++)
         r->column_at[c] = NO_FIELD;
     csv_init(&r->parser, CSV_STRICT | CSV_STRICT_FINI); /* cannot fail */
-    r->fd = open(path, O_RDONLY | O_CLOEXEC);
-    rc = r->fd < 0 ? cm_fail_errno(e, errno, "%s", path) : cm_copy_text(&r->path, path, e);
+    rc = open_regular(r, path, e);
     if (!rc)
         rc = read_header(r, e);
     if (rc) {

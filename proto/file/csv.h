@@ -15,8 +15,8 @@
 struct pr_csv;
 
 /* Opens `path` and reads its header row. On failure *out is NULL. One thread at a time.
- * Errors: CM_ENOENT, CM_EIO, CM_ENOMEM; CM_EFORMAT for a header without the columns; and those of
- * pr_csv_next. */
+ * Errors: CM_ENOENT, CM_EIO, CM_ENOMEM; CM_EFORMAT for a header without the columns, and for what
+ * is no regular file; and those of pr_csv_next. */
 enum cm_err pr_csv_open(struct pr_csv **out, const char *path, struct cm_error *e)
     __attribute__((warn_unused_result));
 

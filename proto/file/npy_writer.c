@@ -35,7 +35,10 @@ static enum cm_err create_temporary(struct pr_npy_writer *w, struct cm_error *e)
         return cm_fail(e, CM_ENOMEM, "%s: no memory for a temporary name", w->path);
     w->fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (w->fd < 0) {
-        enum cm_err rc = cm_fail_errno(e, errno, "%s", name);
+        enum cm_err rc =
+            errno == ENOENT
+                ? cm_fail(e, CM_EIO, "%s: the folder that it is to stand in is missing", w->path)
+                : cm_fail_errno(e, errno, "%s", name);
         free(name);
         return rc;
     }

@@ -13,7 +13,7 @@ struct pr_npy_writer;
 
 /* Begins the matrix [rows, columns] that is to become `path`, and reserves its room, so that a full
  * disk shows now. On failure *out is NULL and nothing is left on disk. One thread at a time.
- * Errors: CM_ENOSPC, CM_EIO, CM_ENOENT (no such directory), CM_EUSAGE (`path` is a directory),
+ * Errors: CM_ENOSPC, CM_EIO (also: no such directory), CM_EUSAGE (`path` is a directory),
  * CM_ELIMIT (larger than any file), CM_ENOMEM. */
 enum cm_err pr_npy_writer_open(struct pr_npy_writer **out, const char *path, uint64_t rows,
                                uint64_t columns, struct cm_error *e)

@@ -1,12 +1,13 @@
 /* files.c: see files.h. */
 #include "tests/support/files.h"
 
+#include "common/io/file.h"
+
 #include <criterion/criterion.h>
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 void test_folder_init(struct test_folder *f)
 {
@@ -14,8 +15,13 @@ void test_folder_init(struct test_folder *f)
     cr_assert(mkdtemp(f->path) != NULL, "no temporary folder");
 }
 
-/* Visits every file; removes it if told. */
-static size_t visit(const struct test_folder *f, int remove_them)
+void test_folder_fini(struct test_folder *f)
+{
+    struct cm_error e;
+    cr_assert_eq(io_remove_tree(f->path, &e), CM_OK, "%s", e.text);
+}
+
+size_t test_folder_count(const struct test_folder *f)
 {
     DIR *d = opendir(f->path);
     cr_assert(d != NULL, "%s cannot be listed", f->path);
@@ -24,22 +30,9 @@ static size_t visit(const struct test_folder *f, int remove_them)
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
             continue;
         count++;
-        if (remove_them)
-            unlinkat(dirfd(d), entry->d_name, 0);
     }
     closedir(d);
     return count;
-}
-
-void test_folder_fini(struct test_folder *f)
-{
-    visit(f, 1);
-    cr_assert_eq(rmdir(f->path), 0, "%s could not be removed", f->path);
-}
-
-size_t test_folder_count(const struct test_folder *f)
-{
-    return visit(f, 0);
 }
 
 char *test_path(const struct test_folder *f, const char *name, char out[TEST_PATH_BYTES])

@@ -13,9 +13,9 @@ struct test_folder {
 
 /* Makes the folder. */
 void test_folder_init(struct test_folder *f);
-/* Removes the files in it, which must be no folders, and the folder. */
+/* Removes it and all that is in it. */
 void test_folder_fini(struct test_folder *f);
-/* How many files are in it. */
+/* How many entries it has. */
 size_t test_folder_count(const struct test_folder *f);
 
 /* The path of `name` in the folder, in `out`. Returns `out`. */

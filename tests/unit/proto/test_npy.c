@@ -424,7 +424,7 @@ Test(npy, refuses_targets_that_cannot_be)
     cr_assert_eq(pr_npy_writer_open(&w, folder.path, 1, 1, &e), CM_EUSAGE);
     cr_assert(strstr(e.text, "is a directory") != NULL, "%s", e.text);
     test_path(&folder, "no/S.npy", missing);
-    cr_assert_eq(pr_npy_writer_open(&w, missing, 1, 1, &e), CM_ENOENT, "%s", e.text);
+    cr_assert_eq(pr_npy_writer_open(&w, missing, 1, 1, &e), CM_EIO, "%s", e.text);
     cr_assert_eq(pr_npy_writer_open(&w, path, UINT64_MAX, UINT64_MAX, &e), CM_ELIMIT);
     cr_assert_eq(pr_npy_writer_open(&w, path, INT64_MAX / 4, 1, &e), CM_ELIMIT, "%s", e.text);
     cr_assert_eq(test_folder_count(&folder), 0);
