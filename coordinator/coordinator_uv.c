@@ -3,12 +3,9 @@
 
 #include "common/io/endpoint.h"
 #include "common/io/loop.h"
+#include "common/io/service.h"
 #include "common/io/socket.h"
 #include "common/io/watch.h"
-
-#include <signal.h>
-
-#define DRAIN_NS UINT64_C(10000000000)
 
 struct edge {
     const struct cm_log *log;
@@ -16,11 +13,8 @@ struct edge {
     struct io_context *context;
     struct io_socket *socket; /* the watch's, once there is one */
     struct io_watch *watch;
-    struct io_timer *tick;
-    struct io_timer *drain;
-    struct io_signal *term, *interrupt;
+    struct io_service *service;
     struct co_core *core;
-    bool closing;
 };
 
 static enum cm_err send(void *ctx, const struct cm_peer *to, struct cm_bytes header,
@@ -36,23 +30,11 @@ static uint64_t now_ns(void *ctx)
     return io_now_ns();
 }
 
-/* After every event: sleep until the core's next one, or end when there is nothing left to do. */
-static void settle(struct edge *edge)
-{
-    uint64_t next = co_next_wakeup_ns(edge->core);
-    if (next == UINT64_MAX)
-        io_timer_cancel(edge->tick);
-    else
-        io_timer_set(edge->tick, next);
-    if (edge->closing && co_idle(edge->core))
-        io_loop_stop(edge->loop);
-}
-
 static void on_message(void *ctx, struct io_incoming *in)
 {
     struct edge *edge = ctx;
     co_on_message(edge->core, &in->peer, in->header, in->payload);
-    settle(edge);
+    io_service_settle(edge->service);
 }
 
 static void on_garbage(void *ctx, const struct cm_peer *from, const struct cm_error *e)
@@ -61,32 +43,28 @@ static void on_garbage(void *ctx, const struct cm_peer *from, const struct cm_er
     co_on_garbage(edge->core, from, e->text);
 }
 
+static uint64_t next_wakeup_ns(void *ctx)
+{
+    const struct edge *edge = ctx;
+    return co_next_wakeup_ns(edge->core);
+}
+
 static void on_tick(void *ctx)
 {
     struct edge *edge = ctx;
     co_on_tick(edge->core);
-    settle(edge);
 }
 
-static void on_drained(void *ctx)
+static void on_stop(void *ctx)
 {
     struct edge *edge = ctx;
-    cm_log(edge->log, CM_LOG_WARN, "drain_timeout", "msg=\"queries were still open\"");
-    io_loop_stop(edge->loop);
-}
-
-static void on_signal(void *ctx, int signum)
-{
-    struct edge *edge = ctx;
-    cm_log(edge->log, CM_LOG_INFO, "stopping", "signal=%d", signum);
-    if (edge->closing) {
-        io_loop_stop(edge->loop);
-        return;
-    }
-    edge->closing = true;
     co_close(edge->core);
-    io_timer_set(edge->drain, io_now_ns() + DRAIN_NS);
-    settle(edge);
+}
+
+static bool is_idle(void *ctx)
+{
+    const struct edge *edge = ctx;
+    return co_idle(edge->core);
 }
 
 static enum cm_err listen_at(struct edge *edge, const struct co_edge_options *o, struct cm_error *e)
@@ -109,18 +87,13 @@ static enum cm_err listen_at(struct edge *edge, const struct co_edge_options *o,
 
 static enum cm_err start(struct edge *edge, const struct co_edge_options *o, struct cm_error *e)
 {
+    static const struct io_service_events role = {next_wakeup_ns, on_tick, on_stop, is_idle};
     struct co_io io = {.ctx = edge, .send = send, .now_ns = now_ns};
     enum cm_err rc = io_loop_new(&edge->loop, e);
     if (!rc)
         rc = co_new(&edge->core, &o->config, &io, edge->log, e);
     if (!rc)
-        rc = io_timer_new(&edge->tick, edge->loop, on_tick, edge, e);
-    if (!rc)
-        rc = io_timer_new(&edge->drain, edge->loop, on_drained, edge, e);
-    if (!rc)
-        rc = io_signal_new(&edge->term, edge->loop, SIGTERM, on_signal, edge, e);
-    if (!rc)
-        rc = io_signal_new(&edge->interrupt, edge->loop, SIGINT, on_signal, edge, e);
+        rc = io_service_new(&edge->service, edge->loop, &role, edge, edge->log, e);
     return rc ? rc : listen_at(edge, o, e);
 }
 
@@ -132,9 +105,10 @@ enum cm_err co_edge_run(const struct co_edge_options *o, const struct cm_log *lo
     if (!rc) {
         cm_log(log, CM_LOG_INFO, "listening", "endpoint=%s", io_socket_endpoint(edge.socket));
         io_loop_run(edge.loop);
-        cm_log(log, CM_LOG_INFO, "stopped", "queries=finished");
+        cm_log(log, CM_LOG_INFO, "stopped", "queries_open=%d", !co_idle(edge.core));
     }
     io_loop_free(edge.loop); /* and with it the watch and its socket */
+    io_service_free(edge.service);
     co_free(edge.core);
     io_context_free(edge.context);
     return rc;

@@ -22,6 +22,7 @@ struct wk_core {
     uint64_t heartbeat_ns;  /* as WELCOME says */
     uint64_t dead_after_ns; /* likewise */
     uint64_t heard_ns;      /* when the coordinator was last heard, or dialled */
+    bool released;          /* leaving, and the coordinator has let go of us */
     uint64_t speak_ns;      /* when the next HELLO or HEARTBEAT is due */
 
     struct wk_search *head, *tail; /* searches that are not over, oldest first */

@@ -4,7 +4,9 @@
  *          ^  \                |
  *          |   --REFUSE--> REFUSED
  *          +---- REHELLO, or silence -- (searches are dropped: nobody waits for them)
- */
+ *
+ * A worker that leaves goes on until the coordinator has let go of it, which a REHELLO to one of
+ * its heartbeats shows: a search that was already on its way is still answered. */
 #include "proto/wire/control.h"
 #include "proto/wire/heartbeat.h"
 #include "proto/wire/refuse.h"
@@ -14,7 +16,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define GREETING_PERIOD_NS UINT64_C(250000000)
+#define GREETING_PERIOD_NS  UINT64_C(250000000)
+#define LEAVING_PERIOD_NS   UINT64_C(100000000)  /* so that REHELLO comes soon */
+#define LEAVING_PATIENCE_NS UINT64_C(1000000000) /* with a coordinator that has gone itself */
 
 /* Sends a packed message and releases it. A failure is no news: silence will tell. */
 static void send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *packed,
@@ -76,7 +80,7 @@ static void say_leaving(struct wk_core *w)
 static void greet_again(struct wk_core *w)
 {
     wk_drop_searches(w);
-    w->link = w->link == WK_LEAVING ? WK_LEAVING : WK_GREETING;
+    w->link = WK_GREETING;
     w->heard_ns = wk_now(w);
     w->speak_ns = w->heard_ns;
 }
@@ -94,7 +98,9 @@ void wk_link_tick(struct wk_core *w)
     uint64_t now = wk_now(w);
     if (w->link == WK_REFUSED)
         return;
-    if (now - w->heard_ns >= w->dead_after_ns)
+    if (w->link == WK_LEAVING)
+        w->released |= now - w->heard_ns >= LEAVING_PATIENCE_NS;
+    else if (now - w->heard_ns >= w->dead_after_ns)
         lose_coordinator(w);
     if (now < w->speak_ns)
         return;
@@ -103,7 +109,7 @@ void wk_link_tick(struct wk_core *w)
         w->speak_ns = now + GREETING_PERIOD_NS;
     } else {
         say_heartbeat(w);
-        w->speak_ns = now + w->heartbeat_ns;
+        w->speak_ns = now + (w->link == WK_LEAVING ? LEAVING_PERIOD_NS : w->heartbeat_ns);
     }
 }
 
@@ -149,6 +155,7 @@ void wk_on_refuse(struct wk_core *w, struct cm_bytes header)
 
 void wk_on_rehello(struct wk_core *w)
 {
+    w->released = w->link == WK_LEAVING; /* it knows us no more: nothing of ours is awaited */
     if (w->link != WK_READY)
         return; /* a hello is on its way already */
     cm_log(w->log, CM_LOG_INFO, "rehello", "searches_dropped=%u", w->searches_count);
@@ -161,5 +168,6 @@ void wk_leave(struct wk_core *w)
     if (w->link == WK_READY) {
         say_leaving(w);
         w->link = WK_LEAVING;
+        w->heard_ns = w->speak_ns = wk_now(w);
     }
 }

@@ -125,5 +125,6 @@ uint64_t wk_next_wakeup_ns(const struct wk_core *w)
 
 bool wk_idle(const struct wk_core *w)
 {
-    return !w->head && w->idle_count == w->config.jobs;
+    bool may_go = w->link != WK_LEAVING || w->released;
+    return may_go && !w->head && w->idle_count == w->config.jobs;
 }

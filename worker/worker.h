@@ -118,7 +118,7 @@ uint64_t wk_next_wakeup_ns(const struct wk_core *w);
 
 /* Tells the coordinator that no more searches should come; those here go on. */
 void wk_leave(struct wk_core *w);
-/* True when no search is here and no job is out. */
+/* True when no search is here and no job is out and, after wk_leave, the coordinator knows it. */
 bool wk_idle(const struct wk_core *w);
 
 #endif

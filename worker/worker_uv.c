@@ -4,6 +4,7 @@
 #include "common/io/endpoint.h"
 #include "common/io/loop.h"
 #include "common/io/pool.h"
+#include "common/io/service.h"
 #include "common/io/socket.h"
 #include "common/io/watch.h"
 #include "common/mem.h"
@@ -12,12 +13,9 @@
 #include "worker/worker.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
-
-#define DRAIN_NS UINT64_C(10000000000)
 
 enum { ROUTING_ID_BYTES = 16 };
 
@@ -45,12 +43,10 @@ struct edge {
     struct io_watch *watch;
     struct io_pool *pool;
     struct io_wake *job_done;
-    struct io_timer *tick, *drain;
-    struct io_signal *term, *interrupt;
+    struct io_service *service;
     struct edge_job *jobs; /* [jobs_count] */
     uint32_t jobs_count;
     struct wk_core *core;
-    bool closing;
     struct cm_error refusal; /* why the coordinator did not want us; code CM_OK if it did */
 };
 
@@ -93,22 +89,11 @@ static void refused(void *ctx, enum pr_refusal reason, const char *text)
 /* --- events
  * ---------------------------------------------------------------------------------------- */
 
-static void settle(struct edge *edge)
-{
-    uint64_t next = wk_next_wakeup_ns(edge->core);
-    if (next == UINT64_MAX)
-        io_timer_cancel(edge->tick);
-    else
-        io_timer_set(edge->tick, next);
-    if (edge->closing && wk_idle(edge->core))
-        io_loop_stop(edge->loop);
-}
-
 static void on_message(void *ctx, struct io_incoming *in)
 {
     struct edge *edge = ctx;
     wk_on_message(edge->core, in->header, in->payload);
-    settle(edge);
+    io_service_settle(edge->service);
 }
 
 static void on_garbage(void *ctx, const struct cm_peer *from, const struct cm_error *e)
@@ -118,11 +103,28 @@ static void on_garbage(void *ctx, const struct cm_peer *from, const struct cm_er
     wk_on_garbage(edge->core, e->text);
 }
 
+static uint64_t next_wakeup_ns(void *ctx)
+{
+    const struct edge *edge = ctx;
+    return wk_next_wakeup_ns(edge->core);
+}
+
 static void on_tick(void *ctx)
 {
     struct edge *edge = ctx;
     wk_on_tick(edge->core);
-    settle(edge);
+}
+
+static void on_stop(void *ctx)
+{
+    struct edge *edge = ctx;
+    wk_leave(edge->core);
+}
+
+static bool is_idle(void *ctx)
+{
+    const struct edge *edge = ctx;
+    return wk_idle(edge->core);
 }
 
 static void on_jobs_done(void *ctx)
@@ -130,28 +132,7 @@ static void on_jobs_done(void *ctx)
     struct edge *edge = ctx;
     for (struct io_job *io; (io = io_pool_take_done(edge->pool)) != NULL;)
         wk_on_job_done(edge->core, ((struct edge_job *)io)->job);
-    settle(edge);
-}
-
-static void on_drained(void *ctx)
-{
-    struct edge *edge = ctx;
-    cm_log(edge->log, CM_LOG_WARN, "drain_timeout", "msg=\"searches were still running\"");
-    io_loop_stop(edge->loop);
-}
-
-static void on_signal(void *ctx, int signum)
-{
-    struct edge *edge = ctx;
-    cm_log(edge->log, CM_LOG_INFO, "stopping", "signal=%d", signum);
-    if (edge->closing) {
-        io_loop_stop(edge->loop);
-        return;
-    }
-    edge->closing = true;
-    wk_leave(edge->core);
-    io_timer_set(edge->drain, io_now_ns() + DRAIN_NS);
-    settle(edge);
+    io_service_settle(edge->service);
 }
 
 /* Pool threads. */
@@ -285,15 +266,10 @@ static enum cm_err new_core(struct edge *edge, struct cm_error *e)
 
 static enum cm_err start_world(struct edge *edge, struct cm_error *e)
 {
+    static const struct io_service_events role = {next_wakeup_ns, on_tick, on_stop, is_idle};
     enum cm_err rc = io_loop_new(&edge->loop, e);
     if (!rc)
-        rc = io_timer_new(&edge->tick, edge->loop, on_tick, edge, e);
-    if (!rc)
-        rc = io_timer_new(&edge->drain, edge->loop, on_drained, edge, e);
-    if (!rc)
-        rc = io_signal_new(&edge->term, edge->loop, SIGTERM, on_signal, edge, e);
-    if (!rc)
-        rc = io_signal_new(&edge->interrupt, edge->loop, SIGINT, on_signal, edge, e);
+        rc = io_service_new(&edge->service, edge->loop, &role, edge, edge->log, e);
     if (!rc)
         rc = io_wake_new(&edge->job_done, edge->loop, on_jobs_done, edge, e);
     if (!rc)
@@ -322,6 +298,7 @@ static void clean_up(struct edge *edge)
 {
     io_pool_free(edge->pool); /* first: its threads use the rest */
     io_loop_free(edge->loop); /* and with it the watch and its socket */
+    io_service_free(edge->service);
     wk_free(edge->core);
     io_context_free(edge->context);
     wk_compute_fini(&edge->compute);
@@ -341,13 +318,13 @@ enum cm_err wk_edge_run(const struct wk_edge_options *o, const struct cm_log *lo
     enum cm_err rc = start(&edge, e);
     if (!rc) {
         wk_on_tick(edge.core);
-        settle(&edge);
+        io_service_settle(edge.service);
         io_loop_run(edge.loop);
         if (edge.refusal.code) {
             *e = edge.refusal;
             rc = e->code;
         } else {
-            cm_log(log, CM_LOG_INFO, "stopped", "searches=finished");
+            cm_log(log, CM_LOG_INFO, "stopped", "searches_open=%d", !wk_idle(edge.core));
         }
     }
     clean_up(&edge);

@@ -257,8 +257,9 @@ enum cm_err cli_local_start(struct cli_local *l, const struct cli_local_options 
 
 void cli_local_stop(struct cli_local *l)
 {
-    /* All are asked first, workers before the coordinator, so that they end side by side. */
-    for (uint32_t i = l->children_count; i-- > 0;)
+    /* Workers are all asked first, so that they end side by side; the coordinator goes last, since
+     * they take their leave of it. */
+    for (uint32_t i = 1; i < l->children_count; i++)
         if (!io_child_poll(&l->children[i]))
             kill(l->children[i].pid, SIGTERM);
     for (uint32_t i = l->children_count; i-- > 0;)
