@@ -162,11 +162,16 @@ static void sleep_ms(unsigned ms)
     nanosleep(&t, NULL);
 }
 
+void io_child_ask(struct io_child *c)
+{
+    if (!c->asked && !io_child_poll(c))
+        kill(c->pid, SIGTERM);
+    c->asked = true;
+}
+
 void io_child_stop(struct io_child *c, unsigned grace_ms)
 {
-    if (io_child_poll(c))
-        return;
-    kill(c->pid, SIGTERM);
+    io_child_ask(c);
     for (unsigned waited = 0; !io_child_poll(c) && waited < grace_ms; waited += POLL_STEP_MS)
         sleep_ms(POLL_STEP_MS);
     if (c->exited)

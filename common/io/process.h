@@ -16,6 +16,7 @@
 struct io_child {
     pid_t pid;
     bool exited;
+    bool asked; /* it was told to end */
     int status; /* as waitpid gives it; once exited */
 };
 
@@ -39,6 +40,10 @@ bool io_child_poll(struct io_child *c);
 /* Asks the child to end (SIGTERM), waits up to grace_ms, then kills it; reaped in any case. Blocks.
  * Fine if it has ended already. */
 void io_child_stop(struct io_child *c, unsigned grace_ms);
+
+/* Asks the child to end (SIGTERM), once: our programs take a second signal as "at once". Returns
+ * without waiting; io_child_stop waits. */
+void io_child_ask(struct io_child *c);
 
 /* "running", "exited with code 3", "killed by signal 9 (Killed)". Returns `out`. */
 char *io_child_text(const struct io_child *c, char *out, size_t size);

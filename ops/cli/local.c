@@ -260,8 +260,7 @@ void cli_local_stop(struct cli_local *l)
     /* Workers are all asked first, so that they end side by side; the coordinator goes last, since
      * they take their leave of it. */
     for (uint32_t i = 1; i < l->children_count; i++)
-        if (!io_child_poll(&l->children[i]))
-            kill(l->children[i].pid, SIGTERM);
+        io_child_ask(&l->children[i]);
     for (uint32_t i = l->children_count; i-- > 0;)
         io_child_stop(&l->children[i], GRACE_MS);
     if (l->dir)
