@@ -25,6 +25,16 @@ int cm_log_level_of_name(const char *name)
     return -1;
 }
 
+enum cm_err cm_log_level_parse(const char *name, enum cm_log_level *out, struct cm_error *e)
+{
+    int level = cm_log_level_of_name(name);
+    if (level < 0)
+        return cm_fail(e, CM_EUSAGE, "--log-level is '%s'; it is debug, info, warn, error or off",
+                       name);
+    *out = (enum cm_log_level)level;
+    return CM_OK;
+}
+
 static size_t put_prefix(const struct cm_log *l, enum cm_log_level level, const char *event,
                          char *line, size_t room)
 {

@@ -6,6 +6,8 @@
 #ifndef CM_LOG_H
 #define CM_LOG_H
 
+#include "common/err.h"
+
 #include <stdint.h>
 
 /* From chatty to silent. */
@@ -28,6 +30,10 @@ void cm_log_init(struct cm_log *l, int fd, enum cm_log_level least, const char *
 
 /* The level of a name (debug, info, warn, error, off), or -1. */
 int cm_log_level_of_name(const char *name);
+
+/* The same for what somebody typed after --log-level. Errors: CM_EUSAGE. */
+enum cm_err cm_log_level_parse(const char *name, enum cm_log_level *out, struct cm_error *e)
+    __attribute__((warn_unused_result));
 
 /* One line; `fmt` gives its key=value fields ("" for none). Any thread. `l` may be NULL: silence.
  */

@@ -250,3 +250,26 @@ int cm_exit_of(enum cm_err code)
     }
     return CM_EXIT_FAILED;
 }
+
+int cm_command_fail(const struct cm_command *c, const struct cm_error *e)
+{
+    fprintf(stderr, "%s: %s\n", c->name, e->text);
+    return cm_exit_of(e->code);
+}
+
+bool cm_command_begin(const struct cm_command *c, int argc, char **argv, int *exit_code)
+{
+    struct cm_error e;
+    switch (cm_options_parse(c, argc, argv, &e)) {
+    case CM_PARSED_RUN:
+        return true;
+    case CM_PARSED_HELP:
+        *exit_code = CM_EXIT_OK;
+        break;
+    case CM_PARSED_BAD:
+        *exit_code = cm_command_fail(c, &e);
+        break;
+    }
+    cm_options_free(c);
+    return false;
+}

@@ -65,6 +65,13 @@ void cm_options_free(const struct cm_command *c);
 /* Writes what --help prints. */
 void cm_options_help(const struct cm_command *c, FILE *out);
 
+/* What a main does with its flags: parses them, and prints the help or the error. True if the
+ * command should run; else *exit_code is the process's, and nothing is left to free. */
+bool cm_command_begin(const struct cm_command *c, int argc, char **argv, int *exit_code);
+
+/* Prints "<name>: <text>" on stderr; returns the exit code that goes with the failure. */
+int cm_command_fail(const struct cm_command *c, const struct cm_error *e);
+
 /* Exit codes, after <sysexits.h>, which service managers know. */
 enum cm_exit {
     CM_EXIT_OK = 0,

@@ -27,12 +27,7 @@ static int run(const struct args *a, const struct cm_command *command)
 {
     struct cm_error e;
     struct cm_log log;
-    int level = cm_log_level_of_name(a->log_level);
-    if (level < 0) {
-        fprintf(stderr, "%s: --log-level is '%s'; it is debug, info, warn, error or off\n",
-                command->name, a->log_level);
-        return CM_EXIT_USAGE;
-    }
+    enum cm_log_level level;
     struct co_edge_options o = {
         .listen = a->listen,
         .insecure = a->insecure,
@@ -44,11 +39,10 @@ static int run(const struct args *a, const struct cm_command *command)
                 .first_id = random_id(),
             },
     };
-    cm_log_init(&log, STDERR_FILENO, (enum cm_log_level)level, "coordinator");
-    if (co_edge_run(&o, &log, &e) == CM_OK)
-        return CM_EXIT_OK;
-    fprintf(stderr, "%s: %s\n", command->name, e.text);
-    return cm_exit_of(e.code);
+    if (cm_log_level_parse(a->log_level, &level, &e))
+        return cm_command_fail(command, &e);
+    cm_log_init(&log, STDERR_FILENO, level, "coordinator");
+    return co_edge_run(&o, &log, &e) ? cm_command_fail(command, &e) : CM_EXIT_OK;
 }
 
 int main(int argc, char **argv)
@@ -81,16 +75,9 @@ int main(int argc, char **argv)
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };
-    struct cm_error e;
-    switch (cm_options_parse(&command, argc, argv, &e)) {
-    case CM_PARSED_HELP:
-        return CM_EXIT_OK;
-    case CM_PARSED_BAD:
-        fprintf(stderr, "%s: %s\n", command.name, e.text);
-        return CM_EXIT_USAGE;
-    case CM_PARSED_RUN:
-        break;
-    }
+    int exit_code;
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
+        return exit_code;
     if (a.dead_after_ms < 2 * a.heartbeat_ms) {
         fprintf(stderr, "%s: --dead-after-ms must be at least twice --heartbeat-ms\n",
                 command.name);

@@ -32,12 +32,7 @@ static int run(const struct args *a, const struct cm_command *command)
     char node[CM_NODE_BYTES_MAX + 1], host[32] = "worker";
     gethostname(host, sizeof host - 1);
     snprintf(node, sizeof node, "%s-%d", host, (int)getpid());
-    int level = cm_log_level_of_name(a->log_level);
-    enum cm_err rc =
-        level >= 0
-            ? CM_OK
-            : cm_fail(&e, CM_EUSAGE, "--log-level is '%s'; it is debug, info, warn, error or off",
-                      a->log_level);
+    enum cm_log_level level;
     struct wk_edge_options o = {
         .connect = a->connect,
         .insecure = a->insecure,
@@ -47,16 +42,10 @@ static int run(const struct args *a, const struct cm_command *command)
         .threads = (unsigned)a->threads,
         .credits = (uint32_t)a->credits,
     };
-    if (!rc)
-        rc = check_node(o.node, &e);
-    if (!rc) {
-        cm_log_init(&log, STDERR_FILENO, (enum cm_log_level)level, o.node);
-        rc = wk_edge_run(&o, &log, &e);
-    }
-    if (!rc)
-        return CM_EXIT_OK;
-    fprintf(stderr, "%s: %s\n", command->name, e.text);
-    return cm_exit_of(rc);
+    if (cm_log_level_parse(a->log_level, &level, &e) || check_node(o.node, &e))
+        return cm_command_fail(command, &e);
+    cm_log_init(&log, STDERR_FILENO, level, o.node);
+    return wk_edge_run(&o, &log, &e) ? cm_command_fail(command, &e) : CM_EXIT_OK;
 }
 
 int main(int argc, char **argv)
@@ -94,15 +83,8 @@ int main(int argc, char **argv)
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };
-    struct cm_error e;
-    switch (cm_options_parse(&command, argc, argv, &e)) {
-    case CM_PARSED_HELP:
-        return CM_EXIT_OK;
-    case CM_PARSED_BAD:
-        fprintf(stderr, "%s: %s\n", command.name, e.text);
-        return CM_EXIT_USAGE;
-    case CM_PARSED_RUN:
-        return run(&a, &command);
-    }
-    return CM_EXIT_SOFTWARE;
+    int exit_code;
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
+        return exit_code;
+    return run(&a, &command);
 }

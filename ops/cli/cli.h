@@ -14,10 +14,4 @@ int cli_score(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_up(int argc, char **argv);
 
-/* Prints "<command>: <text>" on stderr; returns the exit code that goes with the failure. */
-int cli_report(const char *command, const struct cm_error *e);
-
-/* Parses a command's flags. True if the command should run; else *exit_code is the process's. */
-bool cli_parse(const struct cm_command *c, int argc, char **argv, int *exit_code);
-
 #endif

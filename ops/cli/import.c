@@ -127,9 +127,9 @@ int cli_import(int argc, char **argv)
     };
     int exit_code;
     struct cm_error e;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
-    exit_code = run(&a, &e) ? cli_report(command.name, &e) : CM_EXIT_OK;
+    exit_code = run(&a, &e) ? cm_command_fail(&command, &e) : CM_EXIT_OK;
     cm_options_free(&command);
     return exit_code;
 }

@@ -94,7 +94,7 @@ int cli_inspect(int argc, char **argv)
         .positional_out = &dir,
     };
     int exit_code;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     struct st_gallery gallery;
     struct cm_error e;
@@ -104,5 +104,5 @@ int cli_inspect(int argc, char **argv)
     else if (!rc)
         print_text(dir, &gallery.manifest);
     st_gallery_close(&gallery);
-    return rc ? cli_report(command.name, &e) : CM_EXIT_OK;
+    return rc ? cm_command_fail(&command, &e) : CM_EXIT_OK;
 }

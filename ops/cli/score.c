@@ -201,10 +201,10 @@ int cli_score(int argc, char **argv)
         .options_count = sizeof options / sizeof *options,
     };
     int exit_code;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     struct cm_error e;
     if (run(&a, &e))
-        return cli_report(command.name, &e);
+        return cm_command_fail(&command, &e);
     return CM_EXIT_OK;
 }

@@ -437,10 +437,10 @@ int cli_search(int argc, char **argv)
     };
     int exit_code;
     struct cm_error e;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     struct search s = {.a = &a};
     if (run(&s, &e))
-        return cli_report(command.name, &e);
+        return cm_command_fail(&command, &e);
     return (int)s.verdict;
 }

@@ -112,7 +112,7 @@ int cli_status(int argc, char **argv)
         .exits = "  1   --ready or --worker: not so\n",
     };
     int exit_code;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     struct cli_client *client;
     struct pr_status status = {0};
@@ -123,7 +123,7 @@ int cli_status(int argc, char **argv)
         rc = print_json(&status, &e);
     else if (!rc)
         print_text(connect, &status);
-    exit_code = rc ? cli_report(command.name, &e) : CM_EXIT_OK;
+    exit_code = rc ? cm_command_fail(&command, &e) : CM_EXIT_OK;
     if (!rc && (ready || worker) && !is_ready(&status, worker))
         exit_code = CM_EXIT_FAILED;
     pr_status_fini(&status);

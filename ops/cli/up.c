@@ -63,15 +63,15 @@ int cli_up(int argc, char **argv)
     int exit_code;
     struct cli_local local;
     struct cm_error e;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     cli_block_signals();
     if (cli_local_start(&local, &o, &e))
-        return cli_report(command.name, &e);
+        return cm_command_fail(&command, &e);
     printf("ready: %u workers; vitrine search --connect %s --features Q.npy\n", local.workers,
            local.endpoint);
     fflush(stdout);
-    exit_code = serve(&local, &e) ? cli_report(command.name, &e) : CM_EXIT_OK;
+    exit_code = serve(&local, &e) ? cm_command_fail(&command, &e) : CM_EXIT_OK;
     cli_local_stop(&local);
     return exit_code;
 }

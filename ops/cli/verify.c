@@ -65,7 +65,7 @@ int cli_verify(int argc, char **argv)
         .exits = "  65  something is corrupt\n",
     };
     int exit_code;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     struct verify_run run = {.faults = json ? json_array() : NULL};
     struct st_verify_options o = {on_fault, on_progress, &run};
@@ -78,6 +78,6 @@ int cli_verify(int argc, char **argv)
         rc = print_result(dir, &run, &verified, &e);
     json_decref(run.faults);
     if (rc)
-        return cli_report(command.name, &e);
+        return cm_command_fail(&command, &e);
     return verified.faults ? CM_EXIT_DATA : CM_EXIT_OK;
 }
