@@ -248,6 +248,6 @@ Test(csv, refuses_paths_that_cannot_be_read)
     struct pr_csv *r;
     cr_assert_eq(pr_csv_open(&r, path, &e), CM_ENOENT);
     cr_assert_null(r);
-    cr_assert_eq(pr_csv_open(&r, folder.path, &e), CM_EIO);
-    cr_assert(strstr(e.text, "Is a directory") != NULL, "%s", e.text);
+    cr_assert_eq(pr_csv_open(&r, folder.path, &e), CM_EFORMAT);
+    cr_assert(strstr(e.text, "is not a regular file") != NULL, "%s", e.text);
 }
