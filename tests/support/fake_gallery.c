@@ -1,0 +1,102 @@
+/* fake_gallery.c: see fake_gallery.h. */
+#include "tests/support/fake_gallery.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+struct pr_gallery_info fake_gallery(uint32_t shards, uint64_t shard_images)
+{
+    return (struct pr_gallery_info){
+        .gallery = {{0x6a}},
+        .model = {{0x3b}},
+        .geometry = {.matcher = CM_TRANSMATCHER,
+                     .height = 2,
+                     .width = 1,
+                     .channels = 2,
+                     .layers = 1,
+                     .ff = 1},
+        .precision = CM_F32,
+        .images = shards * shard_images,
+        .shards = shards,
+    };
+}
+
+void fake_hello(struct pr_hello *hello, struct pr_held_shard *held, const char *node,
+                const struct pr_gallery_info *g, uint32_t first, uint32_t count)
+{
+    uint64_t images = g->images / g->shards;
+    *hello = (struct pr_hello){
+        .incarnation = 1,
+        .version_min = PR_VERSION,
+        .version_max = PR_VERSION,
+        .gallery = *g,
+        .numeric_class = "f32/fake",
+        .threads = 2,
+        .credits = CM_WORKER_CREDITS,
+        .held = held,
+        .held_count = count,
+    };
+    snprintf(hello->node, sizeof hello->node, "%s", node);
+    for (uint32_t i = 0; i < count; i++)
+        held[i] = (struct pr_held_shard){{first + i}, (first + i) * images, images};
+}
+
+struct cm_blob *fake_map(uint64_t query)
+{
+    const float map[FAKE_MAP_FLOATS] = {(float)query, 1.0f, -2.5f, 0.0f};
+    struct cm_blob *blob;
+    struct cm_error e;
+    cr_assert_eq(cm_blob_copy(&blob, map, sizeof map, &e), CM_OK);
+    return blob;
+}
+
+uint64_t fake_random(uint64_t *seed, uint64_t below)
+{
+    /* SplitMix64. */
+    uint64_t z = (*seed += UINT64_C(0x9e3779b97f4a7c15));
+    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+    return (z ^ (z >> 31)) % below;
+}
+
+float fake_score(uint64_t query, uint64_t image)
+{
+    uint64_t seed = query * 1000003 + image;
+    uint64_t v = fake_random(&seed, 64);
+    return v == 63 ? INFINITY : (float)v / 4.0f - 5.0f;
+}
+
+struct cm_image_meta fake_meta(uint64_t image, char name[FAKE_NAME_BYTES])
+{
+    snprintf(name, FAKE_NAME_BYTES, "image-%" PRIu64, image);
+    return (struct cm_image_meta){
+        .pid = (int64_t)(image / 3), .timestamp = -1, .camid = (int32_t)(image % 5), .name = name};
+}
+
+static int compare(const void *a, const void *b)
+{
+    const struct cm_hit *x = a, *y = b;
+    return cm_hit_before(x, y) ? -1 : cm_hit_before(y, x);
+}
+
+size_t fake_ranking(uint64_t query, const unsigned char *covered, uint64_t images, size_t k,
+                    struct cm_hit *out)
+{
+    struct cm_hit *all = calloc(images, sizeof *all);
+    size_t count = 0;
+    cr_assert(all != NULL);
+    for (uint64_t i = 0; i < images; i++) {
+        float score = fake_score(query, i);
+        if (covered[i])
+            all[count++] = (struct cm_hit){isfinite(score) ? score : -INFINITY, i};
+    }
+    qsort(all, count, sizeof *all, compare);
+    size_t kept = count < k ? count : k;
+    for (size_t i = 0; i < kept; i++)
+        out[i] = all[i];
+    free(all);
+    return kept;
+}
