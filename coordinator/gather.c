@@ -30,10 +30,16 @@ enum cm_err co_gather_new(struct co_gather **out, const struct pr_query *query,
     return CM_OK;
 }
 
+/* A hit's name is ours once it is in a gather; everybody else only reads it. */
+static void free_name(struct pr_hit *hit)
+{
+    free((char *)(uintptr_t)hit->meta.name);
+}
+
 static void free_hits(struct pr_hit *hits, size_t count)
 {
     for (size_t i = 0; i < count; i++)
-        free((char *)(uintptr_t)hits[i].meta.name);
+        free_name(&hits[i]);
     free(hits);
 }
 
@@ -96,44 +102,69 @@ void co_gather_lose(struct co_gather *g, uint32_t member)
     }
 }
 
-/* Copies one hit with a name of its own. */
-static enum cm_err copy_hit(struct pr_hit *to, const struct pr_hit *from, struct cm_error *e)
+/* The k best of two ordered lists, by a walk along both; `from_theirs` says where each came from.
+ */
+static void choose_hits(const struct co_gather *g, const struct pr_hits *theirs, size_t room,
+                        struct pr_hit *merged, bool *from_theirs)
 {
-    char *name;
-    enum cm_err rc = cm_copy_text(&name, from->meta.name, e);
-    *to = *from;
-    to->meta.name = name;
-    return rc;
+    size_t ours_at = 0, theirs_at = 0;
+    for (size_t n = 0; n < room; n++) {
+        bool take_ours = theirs_at == theirs->count ||
+                         (ours_at < g->hits_count &&
+                          cm_hit_before(&g->hits[ours_at].hit, &theirs->items[theirs_at].hit));
+        from_theirs[n] = !take_ours;
+        merged[n] = take_ours ? g->hits[ours_at++] : theirs->items[theirs_at++];
+    }
 }
 
-/* Merges a result's hits (best first) into ours, keeping at most k. Both lists are ordered, so the
- * k best of both are a walk along them; names of ours move, names of theirs are copied when kept.
- */
-static enum cm_err merge_hits(struct co_gather *g, const struct pr_hit *theirs, size_t count,
+/* Gives the first `count` hits that came from them names of their own; all of them or none. */
+static enum cm_err copy_names(struct pr_hit *merged, const bool *from_theirs, size_t count,
                               struct cm_error *e)
 {
-    size_t room = g->hits_count + count < g->k ? g->hits_count + count : g->k;
-    void *p;
-    enum cm_err rc = cm_new(&p, room, sizeof *g->hits, e);
-    if (rc)
-        return rc;
-    struct pr_hit *merged = p;
-    size_t ours_at = 0, theirs_at = 0, n = 0;
-    while (!rc && n < room) {
-        bool take_ours =
-            theirs_at == count || (ours_at < g->hits_count &&
-                                   cm_hit_before(&g->hits[ours_at].hit, &theirs[theirs_at].hit));
-        if (take_ours)
-            merged[n] = g->hits[ours_at++];
-        else
-            rc = copy_hit(&merged[n], &theirs[theirs_at++], e);
-        n += rc == CM_OK;
+    for (size_t i = 0; i < count; i++) {
+        char *name;
+        if (!from_theirs[i])
+            continue;
+        enum cm_err rc = cm_copy_text(&name, merged[i].meta.name, e);
+        if (rc) {
+            while (i-- > 0)
+                if (from_theirs[i])
+                    free_name(&merged[i]);
+            return rc;
+        }
+        merged[i].meta.name = name;
     }
-    for (; ours_at < g->hits_count; ours_at++)
-        free((char *)(uintptr_t)g->hits[ours_at].meta.name);
-    free(g->hits);
-    g->hits = merged;
-    g->hits_count = n;
+    return CM_OK;
+}
+
+/* Merges a result's hits (best first) into ours, keeping at most k: names of ours move, names of
+ * theirs are copied when kept. Changes nothing on failure. */
+static enum cm_err merge_hits(struct co_gather *g, const struct pr_hits *theirs, struct cm_error *e)
+{
+    size_t both = g->hits_count + theirs->count, room = both < g->k ? both : g->k;
+    void *merged_p = NULL, *from_p = NULL;
+    enum cm_err rc = cm_new(&merged_p, room, sizeof *g->hits, e);
+    if (!rc)
+        rc = cm_new(&from_p, room, sizeof(bool), e);
+    struct pr_hit *merged = merged_p;
+    bool *from_theirs = from_p;
+    if (!rc) {
+        choose_hits(g, theirs, room, merged, from_theirs);
+        rc = copy_names(merged, from_theirs, room, e);
+    }
+    if (rc) {
+        free(merged);
+    } else {
+        size_t kept = 0; /* the best of ours stay; the rest of them go */
+        for (size_t i = 0; i < room; i++)
+            kept += !from_theirs[i];
+        for (size_t i = kept; i < g->hits_count; i++)
+            free_name(&g->hits[i]);
+        free(g->hits);
+        g->hits = merged;
+        g->hits_count = room;
+    }
+    free(from_theirs);
     return rc;
 }
 
@@ -159,7 +190,7 @@ enum cm_err co_gather_on_result(struct co_gather *g, uint32_t member, const char
         return cm_fail(e, CM_EMISMATCH, "shard %u was asked of another worker", result->shard.v);
     if (slot->closed)
         return cm_fail(e, CM_EEXIST, "shard %u has its answer", result->shard.v);
-    enum cm_err rc = merge_hits(g, result->hits.items, result->hits.count, e);
+    enum cm_err rc = merge_hits(g, &result->hits, e);
     if (rc) {
         co_gather_close_slot(g, result->shard.v, PR_REASON_INTERNAL);
         return rc;
