@@ -23,7 +23,6 @@ enum {
     WINDOW = 4,        /* queries in flight: two passes' worth, so that workers never wait for us */
     POLL_MS = 200,     /* how often Ctrl-C is looked for */
     SILENCE_MS = 5000, /* after it, the coordinator is asked whether it is still there */
-    RETRIES_MAX = 40,  /* of one query that was turned away as busy */
 };
 
 struct search_args {
@@ -36,8 +35,7 @@ struct search_args {
 /* One query between reading and printing. */
 struct flight {
     bool used, answered;
-    unsigned retries;
-    uint64_t sent_ns;
+    uint64_t first_ns, sent_ns;   /* when it was sent, first and last */
     struct cli_query_label label; /* its name is owned */
     char *name;
     struct pr_query query;
@@ -130,7 +128,8 @@ static enum cm_err fill_window(struct search *s, struct cm_error *e)
     enum cm_err rc = CM_OK;
     while (!rc && s->next_sent < s->features->images && s->next_sent < s->next_printed + WINDOW) {
         struct flight *f = &s->ring[s->next_sent % WINDOW];
-        *f = (struct flight){.used = true, .label = {.index = s->next_sent}};
+        *f = (struct flight){
+            .used = true, .first_ns = io_now_ns(), .label = {.index = s->next_sent}};
         rc = read_label(s, f, e);
         if (!rc)
             rc = read_map(s, f, s->next_sent, e);
@@ -194,20 +193,28 @@ static struct flight *flight_of(struct search *s, uint64_t id)
     return f->used && !f->answered && f->query.id.v == id ? f : NULL;
 }
 
+/* A query that was turned away may come again until its deadline, counted from the first try. */
+static bool may_retry(const struct flight *f, const struct pr_error *error)
+{
+    return error->retry_after_ms &&
+           io_now_ns() + ms(error->retry_after_ms) < f->first_ns + ms(f->query.deadline_ms);
+}
+
 static enum cm_err on_error(struct search *s, const struct pr_error *error, struct cm_error *e)
 {
     struct flight *f = flight_of(s, error->id.v);
     if (!f)
         return CM_OK;
-    if (error->retry_after_ms && f->retries++ < RETRIES_MAX) {
+    if (may_retry(f, error)) {
         struct timespec t = {.tv_sec = error->retry_after_ms / 1000,
                              .tv_nsec = (long)(error->retry_after_ms % 1000) * 1000000};
         nanosleep(&t, NULL);
         return send_flight(s, f, e);
     }
-    enum cm_err code = error->code == PR_ERROR_BAD_QUERY ? CM_EFORMAT
-                       : error->retry_after_ms           ? CM_EBUSY
-                                                         : CM_EREFUSED;
+    enum cm_err code = error->code == PR_ERROR_BAD_QUERY    ? CM_EFORMAT
+                       : error->code == PR_ERROR_NO_GALLERY ? CM_EUNAVAIL
+                       : error->retry_after_ms              ? CM_EBUSY
+                                                            : CM_EREFUSED;
     return cm_fail(e, code, "query %" PRIu64 ": %s", f->label.index, error->text);
 }
 
