@@ -62,13 +62,17 @@ void test_cluster_fini(struct test_cluster *c)
         test_run_fini(&c->workers[i].run);
     test_run_fini(&c->coordinator);
     cr_assert_eq(io_remove_tree(c->dir, &e), CM_OK, "%s", e.text);
+    for (size_t i = 0; i < c->paths_count; i++)
+        free(c->paths[i]);
+    c->paths_count = 0;
 }
 
-char *test_cluster_path(const struct test_cluster *c, const char *name)
+const char *test_cluster_path(struct test_cluster *c, const char *name)
 {
-    char *path;
-    cr_assert(asprintf(&path, "%s/%s", c->dir, name) > 0);
-    return path;
+    char **path = &c->paths[c->paths_count++];
+    cr_assert(c->paths_count <= TEST_PATHS_MAX, "more than %d paths", TEST_PATHS_MAX);
+    cr_assert(asprintf(path, "%s/%s", c->dir, name) > 0);
+    return *path;
 }
 
 /* Where a file of the material lies, in `out`. Returns `out`. */
@@ -80,10 +84,10 @@ static char *find(const char *path, char out[PATH_BYTES])
     return out;
 }
 
-/* Labels for one round of the material's images. Returns the path, which the caller frees. */
-static char *write_labels(const struct test_cluster *c, const struct test_material *m)
+/* Labels for one round of the material's images. Returns the path. */
+static const char *write_labels(struct test_cluster *c, const struct test_material *m)
 {
-    char *path = test_cluster_path(c, "labels.csv");
+    const char *path = test_cluster_path(c, "labels.csv");
     FILE *f = fopen(path, "w");
     cr_assert(f != NULL, "%s cannot be made", path);
     fprintf(f, "name,pid,camid\n");
@@ -93,11 +97,11 @@ static char *write_labels(const struct test_cluster *c, const struct test_materi
     return path;
 }
 
-void test_import(const struct test_cluster *c, const char *name, const struct test_material *m,
+void test_import(struct test_cluster *c, const char *name, const struct test_material *m,
                  unsigned times, unsigned shards)
 {
     char model[PATH_BYTES], features[PATH_BYTES], number[16];
-    char *labels = write_labels(c, m), *out = test_cluster_path(c, name);
+    const char *labels = write_labels(c, m), *out = test_cluster_path(c, name);
     struct words w = {{"vitrine", "import"}, 2};
     struct test_run r;
     snprintf(number, sizeof number, "%u", shards);
@@ -111,8 +115,6 @@ void test_import(const struct test_cluster *c, const char *name, const struct te
     add_pair(&w, "--shards", number);
     cr_assert_eq(test_run(&r, w.list), 0, "import: %s", r.err);
     test_run_fini(&r);
-    free(labels);
-    free(out);
 }
 
 void test_pick(const char *source, const uint64_t *rows, size_t count, const char *path)
@@ -138,6 +140,20 @@ void test_pick(const char *source, const uint64_t *rows, size_t count, const cha
     cr_assert_eq(fclose(f), 0);
     pr_npy_close(n);
     free(row);
+}
+
+struct test_material test_few_queries(struct test_cluster *c, const struct test_material *m,
+                                      size_t count)
+{
+    uint64_t rows[64];
+    struct test_material few = *m;
+    cr_assert(count <= sizeof rows / sizeof *rows && count <= m->queries);
+    for (size_t i = 0; i < count; i++)
+        rows[i] = i;
+    few.query = test_cluster_path(c, "queries.npy");
+    few.queries = count;
+    test_pick(m->query, rows, count, few.query);
+    return few;
 }
 
 /* --- processes -------------------------------------------------------------------------------- */
@@ -181,7 +197,7 @@ void test_worker_start(struct test_cluster *c, unsigned i, const char *name, con
 {
     struct test_worker *worker = &c->workers[i];
     struct words w = {{"vitrine-worker"}, 1};
-    char *gallery = test_cluster_path(c, name);
+    const char *gallery = test_cluster_path(c, name);
     test_run_fini(&worker->run);
     snprintf(worker->node, sizeof worker->node, "w%u", i);
     add_pair(&w, "--connect", c->endpoint);
@@ -192,7 +208,6 @@ void test_worker_start(struct test_cluster *c, unsigned i, const char *name, con
         add_pair(&w, "--shards", shards);
     add_all(&w, more);
     test_start(&worker->run, w.list);
-    free(gallery);
 }
 
 void test_worker_signal(struct test_cluster *c, unsigned i, int signum)
@@ -212,17 +227,16 @@ void test_coordinator_kill(struct test_cluster *c)
     cr_assert_eq(test_finish(&c->coordinator, WAIT_MS), 128 + SIGKILL);
 }
 
-void test_score(const struct test_cluster *c, const struct test_material *m, const char *out)
+void test_score(struct test_cluster *c, const struct test_material *m, const char *out)
 {
     char model[PATH_BYTES], query[PATH_BYTES], gallery[PATH_BYTES];
-    char *path = test_cluster_path(c, out);
+    const char *path = test_cluster_path(c, out);
     struct test_run r;
     cr_assert_eq(TEST_RUN(&r, "vitrine", "score", "--model", find(m->model, model), "--query",
                           find(m->query, query), "--gallery", find(m->gallery, gallery), "--out",
                           path),
                  0, "score: %s", r.err);
     test_run_fini(&r);
-    free(path);
 }
 
 /* --- status ----------------------------------------------------------------------------------- */

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 /* Room for the longest. */
-enum { TEST_WORKERS_MAX = 8, TEST_DIR_BYTES = 64, TEST_ENDPOINT_BYTES = 128 };
+enum { TEST_WORKERS_MAX = 8, TEST_DIR_BYTES = 64, TEST_ENDPOINT_BYTES = 128, TEST_PATHS_MAX = 64 };
 
 /* What a gallery and its queries are made from. */
 struct test_material {
@@ -34,6 +34,8 @@ struct test_worker {
 struct test_cluster {
     char dir[TEST_DIR_BYTES];           /* "" before test_cluster_init */
     char endpoint[TEST_ENDPOINT_BYTES]; /* where clients and workers dial */
+    char *paths[TEST_PATHS_MAX];        /* those given out */
+    size_t paths_count;
     struct test_run coordinator;
     struct test_worker workers[TEST_WORKERS_MAX]; /* worker i has the node name "w<i>" */
 };
@@ -43,19 +45,23 @@ void test_cluster_init(struct test_cluster *c);
 /* Ends every process (SIGKILL) and removes the folder. */
 void test_cluster_fini(struct test_cluster *c);
 
-/* The path of `name` in the cluster's folder, which the caller frees. */
-char *test_cluster_path(const struct test_cluster *c, const char *name);
+/* The path of `name` in the cluster's folder. It lives as long as the cluster. */
+const char *test_cluster_path(struct test_cluster *c, const char *name);
 
 /* Imports `m`, its features `times` over, as the folder `name`, cut into `shards`. Image i of each
  * round is called "image-<i>", pid i, camid 0. */
-void test_import(const struct test_cluster *c, const char *name, const struct test_material *m,
+void test_import(struct test_cluster *c, const char *name, const struct test_material *m,
                  unsigned times, unsigned shards);
 
 /* Writes the .npy `path` of these rows of `source`, which may repeat. */
 void test_pick(const char *source, const uint64_t *rows, size_t count, const char *path);
 
+/* `m` with the first `count` of its queries alone. */
+struct test_material test_few_queries(struct test_cluster *c, const struct test_material *m,
+                                      size_t count);
+
 /* Scores every pair of `m` with `vitrine score` into the file `out` of the cluster's folder. */
-void test_score(const struct test_cluster *c, const struct test_material *m, const char *out);
+void test_score(struct test_cluster *c, const struct test_material *m, const char *out);
 
 /* Starts the coordinator on "ipc" or "tcp" (a free port of 127.0.0.1) with up to 8 further words
  * (NULL: none), and waits until it listens. Again after its end: on the same endpoint. */
