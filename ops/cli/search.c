@@ -23,11 +23,13 @@ enum {
     WINDOW = 4,        /* queries in flight: two passes' worth, so that workers never wait for us */
     POLL_MS = 200,     /* how often Ctrl-C is looked for */
     SILENCE_MS = 5000, /* after it, the coordinator is asked whether it is still there */
+    K_DEFAULT = 20,
 };
 
 struct search_args {
     const char *gallery, *connect, *features, *meta;
-    uint64_t workers, threads, k, deadline_ms;
+    uint64_t workers, threads, deadline_ms;
+    uint64_t k; /* 0: K_DEFAULT, or all images where there are fewer */
     double min_coverage;
     bool json, insecure;
 };
@@ -48,6 +50,7 @@ struct search {
     struct pr_npy *features;
     struct pr_csv *meta;
     struct cli_client *client;
+    uint32_t k;
     struct flight ring[WINDOW];
     uint64_t next_sent, next_printed; /* query indices */
     uint64_t heard_ns;
@@ -106,7 +109,7 @@ static enum cm_err read_map(struct search *s, struct flight *f, uint64_t index, 
     }
     f->query = (struct pr_query){
         .id = {index},
-        .k = (uint32_t)s->a->k,
+        .k = s->k,
         .deadline_ms = (uint32_t)s->a->deadline_ms,
         .dtype = s->features->dtype,
         .height = s->features->height,
@@ -301,11 +304,13 @@ static enum cm_err search_all(struct search *s, struct cm_error *e)
 /* --- set-up
  * -------------------------------------------------------------------------------------------- */
 
-static enum cm_err check_cluster(const struct search *s, const struct pr_status *status,
+static enum cm_err check_cluster(struct search *s, const struct pr_status *status,
                                  struct cm_error *e)
 {
     const struct pr_npy *n = s->features;
     const struct cm_geometry *g = &status->gallery.geometry;
+    uint64_t images = status->gallery.images;
+    s->k = s->a->k ? (uint32_t)s->a->k : K_DEFAULT;
     if (!status->has_gallery)
         return CM_OK; /* a worker may be on its way: the coordinator answers with when to retry */
     if (n->height != g->height || n->width != g->width || n->channels != g->channels * g->layers)
@@ -314,9 +319,11 @@ static enum cm_err check_cluster(const struct search *s, const struct pr_status 
                        "channels): encode the queries with the gallery's model",
                        s->a->features, n->height, n->width, n->channels, g->height, g->width,
                        g->channels * g->layers);
-    if (s->a->k > status->gallery.images)
+    if (s->a->k > images)
         return cm_fail(e, CM_EUSAGE, "-k is %" PRIu64 ", but the gallery has %" PRIu64 " images",
-                       s->a->k, status->gallery.images);
+                       s->a->k, images);
+    if (s->k > images)
+        s->k = (uint32_t)images;
     return CM_OK;
 }
 
@@ -401,7 +408,7 @@ static enum cm_err run(struct search *s, struct cm_error *e)
 
 int cli_search(int argc, char **argv)
 {
-    struct search_args a = {.k = 20, .deadline_ms = 30000};
+    struct search_args a = {.deadline_ms = 30000};
     const struct cm_option options[] = {
         {"gallery", 'g', CM_OPTION_TEXT, false, "DIR",
          "search this gallery with a cluster of its own on this machine", 0, 0, &a.gallery},
@@ -418,7 +425,8 @@ int cli_search(int argc, char **argv)
          "the queries' labels, CSV: name,pid,camid[,timestamp]; marks right hits and\n"
          "prints Rank-1",
          0, 0, &a.meta},
-        {"k", 'k', CM_OPTION_COUNT, false, "K", "hits a query (default 20)", 1, CM_K_MAX, &a.k},
+        {"k", 'k', CM_OPTION_COUNT, false, "K", "hits a query (default 20, or all there are)", 1,
+         CM_K_MAX, &a.k},
         {"deadline-ms", 'd', CM_OPTION_COUNT, false, "MS",
          "for each query, from its dispatch (default 30000); what is scored by then\n"
          "is the answer",
