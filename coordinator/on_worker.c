@@ -146,6 +146,15 @@ static void welcome(struct co_core *c, const struct cm_peer *to)
         cm_log(c->log, CM_LOG_DEBUG, "welcome_unsent", "msg=\"%s\"", e.text);
 }
 
+/* Is this one more HELLO of a member that has not seen its WELCOME yet? It may have searches since
+ * the first one, and will answer them. */
+static bool is_repeated(const struct co_core *c, uint32_t member, const struct pr_hello *hello)
+{
+    return member != CO_NO_MEMBER &&
+           c->members.slots[member].hello.incarnation == hello->incarnation &&
+           strcmp(c->members.slots[member].hello.node, hello->node) == 0;
+}
+
 /* A worker that says HELLO again, from the same address or after a restart under the same name,
  * first loses what it had: its answers to earlier questions will not come. */
 static void forget_former_self(struct co_core *c, const struct cm_peer *from,
@@ -159,28 +168,37 @@ static void forget_former_self(struct co_core *c, const struct cm_peer *from,
         co_lose_member(c, member, "started again");
 }
 
+/* Makes a worker a member. On failure *reason is for its REFUSE. */
+static enum cm_err take_in(struct co_core *c, const struct cm_peer *from, struct pr_hello *hello,
+                           enum pr_refusal *reason, struct cm_error *e)
+{
+    uint32_t member = co_members_find(&c->members, from);
+    if (is_repeated(c, member, hello)) {
+        c->members.slots[member].heard_ns = co_now(c);
+        return CM_OK;
+    }
+    enum cm_err rc = check_hello(c, hello, reason, e);
+    if (rc)
+        return rc;
+    forget_former_self(c, from, hello);
+    *reason = PR_REFUSAL_FULL;
+    return enter(c, from, hello, e);
+}
+
 void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes header)
 {
     struct pr_hello hello;
     struct cm_error e;
-    enum pr_refusal reason = PR_REFUSAL_FULL;
-    enum cm_err rc = pr_hello_unpack(header, &hello, &e);
-    if (rc) {
+    enum pr_refusal reason;
+    if (pr_hello_unpack(header, &hello, &e)) {
         co_on_garbage(c, from, e.text);
         return;
     }
-    rc = check_hello(c, &hello, &reason, &e);
-    if (!rc) {
-        forget_former_self(c, from, &hello);
-        reason = PR_REFUSAL_FULL;
-        rc = enter(c, from, &hello, &e);
-    }
-    if (rc) {
+    if (take_in(c, from, &hello, &reason, &e))
         co_refuse(c, from, hello.node, reason, e.text);
-    } else {
+    else
         welcome(c, from);
-        co_scatter_waiting(c);
-    }
+    co_scatter_waiting(c);
     pr_hello_fini(&hello);
 }
 

@@ -315,3 +315,27 @@ Test(co_members, a_member_that_takes_a_dead_ones_slot_inherits_nothing)
     pr_search_fini(&search);
     fake_co_fini(&f);
 }
+
+/* A slow coordinator finds several HELLOs of one worker in its queue. */
+Test(co_members, a_hello_said_twice_costs_no_search)
+{
+    struct fake_co f;
+    struct pr_hello hello;
+    struct pr_held_shard held[FAKE_SHARDS];
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    fake_co_query(&f, "client", 1, 5, 1000);
+    struct pr_search search = fake_co_take_search(&f, "w0");
+    fake_hello(&hello, held, "w0", &f.gallery, 0, FAKE_SHARDS);
+    fake_co_hello(&f, "w0", &hello);
+    fake_co_take(&f, "w0", PR_WELCOME);
+    cr_assert_eq(f.sent.count, 0);
+    for (uint32_t s = 0; s < FAKE_SHARDS; s++)
+        fake_co_score(&f, "w0", search.id.v, s, 1, 5);
+    struct pr_answer answer = fake_co_take_answer(&f, "client");
+    cr_assert_eq(answer.shards_scored, FAKE_SHARDS);
+    cr_assert_eq(fake_co_logged(&f, "event=worker_joined"), 1);
+    pr_answer_fini(&answer);
+    pr_search_fini(&search);
+    fake_co_fini(&f);
+}
