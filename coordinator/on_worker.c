@@ -232,6 +232,7 @@ void co_on_leaving(struct co_core *c, uint32_t member)
     c->epoch++;
     cm_log(c->log, CM_LOG_INFO, "worker_leaving", "worker=%s", m->hello.node);
     co_release_leaver(c, member);
+    co_scatter_waiting(c); /* those that waited for its credit go without it */
 }
 
 void co_release_leaver(struct co_core *c, uint32_t member)

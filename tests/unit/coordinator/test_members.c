@@ -339,3 +339,17 @@ Test(co_members, a_hello_said_twice_costs_no_search)
     pr_search_fini(&search);
     fake_co_fini(&f);
 }
+
+/* With all its credits used the leaver holds up the queue; its replica has room. */
+Test(co_members, a_worker_that_leaves_lets_waiting_queries_go_to_its_replica)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join_with_credits(&f, "w0", 0, FAKE_SHARDS, 1);
+    fake_co_query(&f, "client", 1, 5, 1000);
+    fake_co_take(&f, "w0", PR_SEARCH);
+    fake_co_query(&f, "client", 2, 5, 1000);
+    fake_co_control(&f, "w0", PR_LEAVING, 0);
+    cr_assert_eq(fake_co_take_answer(&f, "client").id.v, 2, "it need not wait for a leaver");
+    fake_co_fini(&f);
+}
