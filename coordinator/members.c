@@ -37,6 +37,7 @@ enum cm_err co_members_add(struct co_members *m, const struct cm_peer *peer, str
         .peer = *peer,
         .state = PR_MEMBER_READY,
         .heard_ns = now_ns,
+        .replaced = hello->incarnation,
         .hello = *hello,
     };
     *hello = (struct pr_hello){0};

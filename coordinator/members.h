@@ -19,7 +19,7 @@ struct co_member {
     struct cm_peer peer;
     enum pr_member_state state;
     uint64_t heard_ns;      /* when anything last came from it */
-    uint32_t inflight;      /* searches sent and not yet fully answered */
+    uint64_t replaced;      /* incarnation of the process whose name it took; its own if of none */
     uint64_t searches_done; /* as its heartbeats say */
     uint64_t pairs_scored;
     struct pr_hello hello; /* owned: node, incarnation, class, threads, credits, held shards */

@@ -70,6 +70,22 @@ static enum cm_err check_class(const struct co_core *c, const struct pr_hello *h
     return CM_OK;
 }
 
+/* Has a later process taken the worker's name? Let in, each would push the other out for ever. */
+static enum cm_err check_name(const struct co_core *c, const struct pr_hello *hello,
+                              struct cm_error *e)
+{
+    uint32_t member = co_members_find_node(&c->members, hello->node);
+    if (member == CO_NO_MEMBER)
+        return CM_OK;
+    const struct co_member *m = &c->members.slots[member];
+    if (m->hello.incarnation == hello->incarnation || m->replaced != hello->incarnation)
+        return CM_OK;
+    return cm_fail(
+        e, CM_EEXIST,
+        "a worker that started later has taken the name %s: give each a --node of its own",
+        hello->node);
+}
+
 static enum cm_err check_hello(const struct co_core *c, const struct pr_hello *hello,
                                enum pr_refusal *reason, struct cm_error *e)
 {
@@ -86,7 +102,11 @@ static enum cm_err check_hello(const struct co_core *c, const struct pr_hello *h
     if (rc)
         return rc;
     *reason = PR_REFUSAL_CLASS;
-    return check_class(c, hello, e);
+    rc = check_class(c, hello, e);
+    if (rc)
+        return rc;
+    *reason = PR_REFUSAL_NAME;
+    return check_name(c, hello, e);
 }
 
 static enum cm_err adopt_gallery(struct co_core *c, const struct pr_hello *hello,
@@ -108,7 +128,7 @@ static enum cm_err adopt_gallery(struct co_core *c, const struct pr_hello *hello
 
 /* Enters an accepted worker. Consumes *hello. */
 static enum cm_err enter(struct co_core *c, const struct cm_peer *from, struct pr_hello *hello,
-                         struct cm_error *e)
+                         uint64_t replaced, struct cm_error *e)
 {
     uint32_t member;
     enum cm_err rc = adopt_gallery(c, hello, e);
@@ -116,7 +136,8 @@ static enum cm_err enter(struct co_core *c, const struct cm_peer *from, struct p
         rc = co_members_add(&c->members, from, hello, co_now(c), &member, e);
     if (rc)
         return rc;
-    const struct co_member *m = &c->members.slots[member];
+    struct co_member *m = &c->members.slots[member];
+    m->replaced = replaced;
     rc = co_shardmap_add(&c->map, member, &m->hello, e);
     if (rc) {
         co_members_remove(&c->members, member);
@@ -156,16 +177,23 @@ static bool is_repeated(const struct co_core *c, uint32_t member, const struct p
 }
 
 /* A worker that says HELLO again, from the same address or after a restart under the same name,
- * first loses what it had: its answers to earlier questions will not come. */
-static void forget_former_self(struct co_core *c, const struct cm_peer *from,
-                               const struct pr_hello *hello)
+ * first loses what it had: its answers to earlier questions will not come. Returns the incarnation
+ * that it replaces. */
+static uint64_t forget_former_self(struct co_core *c, const struct cm_peer *from,
+                                   const struct pr_hello *hello)
 {
-    uint32_t member = co_members_find(&c->members, from);
+    uint64_t replaced = hello->incarnation;
+    uint32_t member = co_members_find_node(&c->members, hello->node);
+    if (member != CO_NO_MEMBER) {
+        const struct co_member *m = &c->members.slots[member];
+        bool same = m->hello.incarnation == hello->incarnation;
+        replaced = same ? m->replaced : m->hello.incarnation;
+        co_lose_member(c, member, same ? "dialled again" : "started again");
+    }
+    member = co_members_find(&c->members, from);
     if (member != CO_NO_MEMBER)
-        co_lose_member(c, member, "said hello again");
-    member = co_members_find_node(&c->members, hello->node);
-    if (member != CO_NO_MEMBER)
-        co_lose_member(c, member, "started again");
+        co_lose_member(c, member, "has another name now");
+    return replaced;
 }
 
 /* Makes a worker a member. On failure *reason is for its REFUSE. */
@@ -180,9 +208,9 @@ static enum cm_err take_in(struct co_core *c, const struct cm_peer *from, struct
     enum cm_err rc = check_hello(c, hello, reason, e);
     if (rc)
         return rc;
-    forget_former_self(c, from, hello);
+    uint64_t replaced = forget_former_self(c, from, hello);
     *reason = PR_REFUSAL_FULL;
-    return enter(c, from, hello, e);
+    return enter(c, from, hello, replaced, e);
 }
 
 void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes header)

@@ -353,3 +353,30 @@ Test(co_members, a_worker_that_leaves_lets_waiting_queries_go_to_its_replica)
     cr_assert_eq(fake_co_take_answer(&f, "client").id.v, 2, "it need not wait for a leaver");
     fake_co_fini(&f);
 }
+
+/* Two processes under one name: the later one stays, or both would push each other out for ever. */
+Test(co_members, a_process_that_was_replaced_does_not_come_back)
+{
+    struct fake_co f;
+    struct pr_hello hello;
+    struct pr_held_shard held[FAKE_SHARDS];
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    fake_hello(&hello, held, "w0", &f.gallery, 0, FAKE_SHARDS);
+    hello.incarnation = 2;
+    fake_co_hello(&f, "b", &hello);
+    fake_co_take(&f, "b", PR_WELCOME);
+    hello.incarnation = 1;
+    fake_co_hello(&f, "a", &hello);
+    struct pr_refuse refuse = take_refusal(&f, "a");
+    cr_assert_eq(refuse.reason, PR_REFUSAL_NAME, "%s", refuse.text);
+    cr_assert(strstr(refuse.text, "w0") != NULL, "%s", refuse.text);
+    hello.incarnation = 2;
+    fake_co_hello(&f, "b-after-a-reconnect", &hello);
+    fake_co_take(&f, "b-after-a-reconnect", PR_WELCOME);
+    hello.incarnation = 3;
+    fake_co_hello(&f, "c", &hello);
+    fake_co_take(&f, "c", PR_WELCOME);
+    cr_assert_eq(f.sent.count, 0);
+    fake_co_fini(&f);
+}
