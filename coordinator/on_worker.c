@@ -97,8 +97,7 @@ static enum cm_err check_hello(const struct co_core *c, const struct pr_hello *h
     if (rc)
         return rc;
     *reason = PR_REFUSAL_SHARDS;
-    if (c->has_gallery)
-        rc = co_shardmap_check(&c->map, hello, e);
+    rc = co_shardmap_check(&c->map, hello, e);
     if (rc)
         return rc;
     *reason = PR_REFUSAL_CLASS;

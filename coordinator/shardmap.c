@@ -23,23 +23,41 @@ void co_shardmap_fini(struct co_shardmap *map)
     *map = (struct co_shardmap){0};
 }
 
+/* Does a worker see a shard where others have seen it? */
+static enum cm_err check_same(const struct co_shard *known, const struct pr_held_shard *held,
+                              struct cm_error *e)
+{
+    if (known->first_image == held->first_image && known->images == held->images)
+        return CM_OK;
+    return cm_fail(e, CM_EMISMATCH,
+                   "shard %" PRIu32 " is images %" PRIu64 " to %" PRIu64 " here, but %" PRIu64
+                   " to %" PRIu64 " at the worker",
+                   held->shard.v, known->first_image, known->first_image + known->images - 1,
+                   held->first_image, held->first_image + held->images - 1);
+}
+
 enum cm_err co_shardmap_check(const struct co_shardmap *map, const struct pr_hello *hello,
                               struct cm_error *e)
 {
-    for (size_t i = 0; i < hello->held_count; i++) {
-        const struct pr_held_shard *held = &hello->held[i];
-        if (held->shard.v >= map->shards_count)
-            return cm_fail(e, CM_EMISMATCH, "shard %" PRIu32 " of a gallery with %" PRIu32,
-                           held->shard.v, map->shards_count);
-        const struct co_shard *known = &map->shards[held->shard.v];
-        if (known->images &&
-            (known->first_image != held->first_image || known->images != held->images))
+    uint64_t end = 0; /* of the images of the shards so far, known here or there */
+    size_t at = 0;
+    for (uint32_t s = 0; s < hello->gallery.shards; s++) {
+        bool is_held = at < hello->held_count && hello->held[at].shard.v == s;
+        bool is_known = s < map->shards_count && map->shards[s].images > 0;
+        const struct pr_held_shard *held = is_held ? &hello->held[at++] : NULL;
+        const struct co_shard *known = is_known ? &map->shards[s] : NULL;
+        enum cm_err rc = held && known ? check_same(known, held, e) : CM_OK;
+        if (rc)
+            return rc;
+        if (!held && !known)
+            continue;
+        uint64_t first = held ? held->first_image : known->first_image;
+        if (first < end)
             return cm_fail(e, CM_EMISMATCH,
-                           "shard %" PRIu32 " is images %" PRIu64 " to %" PRIu64
-                           " here, but %" PRIu64 " to %" PRIu64 " at the worker",
-                           held->shard.v, known->first_image,
-                           known->first_image + known->images - 1, held->first_image,
-                           held->first_image + held->images - 1);
+                           "shard %" PRIu32 " begins at image %" PRIu64
+                           ", but shards before it go to %" PRIu64,
+                           s, first, end - 1);
+        end = first + (held ? held->images : known->images);
     }
     return CM_OK;
 }

@@ -31,8 +31,9 @@ enum cm_err co_shardmap_init(struct co_shardmap *map, uint32_t shards, struct cm
     __attribute__((warn_unused_result));
 void co_shardmap_fini(struct co_shardmap *map);
 
-/* Checks what a worker says it holds against what is known, changing nothing. Errors: CM_EMISMATCH
- * names the shard and both ranges. */
+/* Checks what a worker says it holds against what is known, changing nothing: a shard lies where
+ * others saw it, and no image is in two shards. `map` may be one without shards. Errors:
+ * CM_EMISMATCH names the shard and both places. */
 enum cm_err co_shardmap_check(const struct co_shardmap *map, const struct pr_hello *hello,
                               struct cm_error *e) __attribute__((warn_unused_result));
 

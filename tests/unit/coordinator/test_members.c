@@ -380,3 +380,22 @@ Test(co_members, a_process_that_was_replaced_does_not_come_back)
     cr_assert_eq(f.sent.count, 0);
     fake_co_fini(&f);
 }
+
+Test(co_members, refuses_shards_that_overlap)
+{
+    struct fake_co f;
+    struct pr_hello hello;
+    struct pr_held_shard held[FAKE_SHARDS];
+    fake_co_init(&f);
+    fake_hello(&hello, held, "first", &f.gallery, 0, 2);
+    held[1].first_image = 9; /* image 9 would count twice */
+    fake_co_hello(&f, "first", &hello);
+    struct pr_refuse refuse = take_refusal(&f, "first");
+    cr_assert_eq(refuse.reason, PR_REFUSAL_SHARDS, "%s", refuse.text);
+    fake_co_join(&f, "w1", 1, 1);
+    fake_hello(&hello, held, "second", &f.gallery, 2, 1);
+    held[0].first_image = 19;
+    fake_co_hello(&f, "second", &hello);
+    cr_assert_eq(take_refusal(&f, "second").reason, PR_REFUSAL_SHARDS);
+    fake_co_fini(&f);
+}
