@@ -126,6 +126,21 @@ static void fill_member(const struct co_core *c, const struct co_member *m, uint
             out->inflight += g->parts[p].member == index && g->parts[p].open > 0;
 }
 
+/* Shards that a query could be sent to now. */
+static uint32_t shards_covered(const struct co_core *c)
+{
+    uint32_t covered = 0;
+    for (uint32_t s = 0; s < c->map.shards_count; s++) {
+        const struct co_shard *shard = &c->map.shards[s];
+        uint32_t h = 0;
+        while (h < shard->holders_count &&
+               c->members.slots[shard->holders[h]].state != PR_MEMBER_READY)
+            h++;
+        covered += h < shard->holders_count;
+    }
+    return covered;
+}
+
 static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
                                struct cm_error *e)
 {
@@ -135,7 +150,7 @@ static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, stru
         .uptime_ms = (co_now(c) - c->started_ns) / 1000000,
         .has_gallery = c->has_gallery,
         .gallery = c->gallery,
-        .shards_covered = c->map.covered,
+        .shards_covered = shards_covered(c),
         .counters = c->counters,
         .queries_waiting = c->waiting.count,
         .queries_inflight = c->open.count,

@@ -193,3 +193,43 @@ Test(co_query, noise_is_counted_and_survived)
     pr_status_fini(&status);
     fake_co_fini(&f);
 }
+
+Test(co_query, status_says_how_the_cluster_is)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_control(&f, "client", PR_STATUS_REQUEST, 8);
+    struct pr_status status = fake_co_take_status(&f, "client");
+    cr_assert_eq(status.id.v, 8);
+    cr_assert(!status.has_gallery);
+    cr_assert_eq(status.members_count, 0);
+    pr_status_fini(&status);
+    fake_co_join(&f, "w0", 0, 2);
+    fake_co_join(&f, "w1", 2, 1);
+    fake_co_heartbeat(&f, "w1");
+    f.now_ns += 1500 * FAKE_MS;
+    fake_co_query(&f, "client", 1, 5, 60000);
+    fake_co_control(&f, "w1", PR_LEAVING, 0);
+    fake_co_control(&f, "client", PR_STATUS_REQUEST, 9);
+    status = fake_co_take_status(&f, "client");
+    cr_assert(status.has_gallery);
+    cr_assert_eq(status.gallery.images, 40);
+    cr_assert_eq(status.uptime_ms, 1500);
+    cr_assert_eq(status.shards_covered, 2, "a worker that leaves covers nothing");
+    cr_assert_eq(status.queries_inflight, 1);
+    cr_assert_eq(status.counters.queries, 1);
+    cr_assert_eq(status.members_count, 2);
+    const struct pr_member *w0 = &status.members[0], *w1 = &status.members[1];
+    cr_assert_str_eq(w0->node, "w0");
+    cr_assert_eq(w0->state, PR_MEMBER_READY);
+    cr_assert_eq(w0->shards, 2);
+    cr_assert_eq(w0->images, 20);
+    cr_assert_eq(w0->inflight, 1);
+    cr_assert_eq(w0->silent_ms, 1500);
+    cr_assert_eq(w1->state, PR_MEMBER_LEAVING);
+    cr_assert_eq(w1->searches_done, 17);
+    cr_assert_eq(w1->pairs_scored, 1700);
+    cr_assert_eq(w1->silent_ms, 0);
+    pr_status_fini(&status);
+    fake_co_fini(&f);
+}
