@@ -18,7 +18,7 @@ static enum cm_err send_answer(struct co_core *c, struct co_gather *g, bool *par
     answer.epoch = c->epoch;
     *partial = answer.missing_count > 0;
     uint64_t now = co_now(c);
-    answer.timings.gather_us = (now - g->dispatched_ns) / 1000;
+    answer.timings.gather_us = (now - g->dispatched_ns) / 1000 - g->timings.scatter_us;
     answer.timings.total_us = (now - g->arrived_ns) / 1000;
     struct pr_buffer packed;
     rc = pr_answer_pack(&answer, &packed, e);

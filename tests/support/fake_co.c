@@ -24,6 +24,7 @@ static enum cm_err send(void *ctx, const struct cm_peer *to, struct cm_bytes hea
         return cm_fail(e, f->deaf_why, "%.*s does not listen", (int)to->size,
                        (const char *)to->bytes);
     test_mailbox_put(&f->sent, to, header, payload);
+    f->now_ns += f->send_takes_ns;
     return CM_OK;
 }
 

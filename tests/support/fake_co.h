@@ -27,6 +27,7 @@ struct fake_co {
     struct co_core *core;
     struct pr_gallery_info gallery; /* fake_gallery(FAKE_SHARDS, FAKE_SHARD_IMAGES) */
     uint64_t now_ns;
+    uint64_t send_takes_ns; /* the clock moves so far with each message sent */
     struct test_mailbox sent;
     struct cm_peer deaf;  /* messages to this peer fail ... */
     enum cm_err deaf_why; /* ... with this */

@@ -330,3 +330,32 @@ Test(co_gather, a_client_that_is_gone_costs_nothing)
     pr_status_fini(&status);
     fake_co_fini(&a.f);
 }
+
+Test(co_gather, stages_are_timed)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    f.send_takes_ns = 3 * FAKE_MS;
+    fake_co_query(&f, "client", 1, 5, 1000);
+    uint64_t id = fake_co_take(&f, "w0", PR_SEARCH).id.v;
+    for (uint32_t s = 0; s < FAKE_SHARDS; s++) {
+        f.now_ns += 10 * FAKE_MS;
+        struct pr_result result = {.id = {id},
+                                   .shard = {s},
+                                   .reason = PR_REASON_DEADLINE,
+                                   .images = FAKE_SHARD_IMAGES,
+                                   .project_us = 100 - s,
+                                   .score_us = 1000 + s};
+        fake_co_result(&f, "w0", &result);
+    }
+    struct pr_answer answer = fake_co_take_answer(&f, "client");
+    cr_assert_eq(answer.timings.project_us, 100);
+    cr_assert_eq(answer.timings.score_us, 1003);
+    cr_assert_eq(answer.timings.queue_us, 0);
+    cr_assert_eq(answer.timings.scatter_us, 3000);
+    cr_assert_eq(answer.timings.gather_us, 40000);
+    cr_assert_eq(answer.timings.total_us, 43000);
+    pr_answer_fini(&answer);
+    fake_co_fini(&f);
+}
