@@ -281,7 +281,8 @@ static enum cm_err check_result(const struct co_core *c, const struct pr_result 
         return cm_fail(e, CM_EFORMAT, "a result for shard %u of %u", r->shard.v,
                        c->map.shards_count);
     const struct co_shard *s = &c->map.shards[r->shard.v];
-    if (r->images != s->images)
+    bool declined = r->images == 0; /* the worker does not hold it: proto/wire/result.h */
+    if (r->images != s->images && !declined)
         return cm_fail(e, CM_EFORMAT, "a result over %" PRIu64 " images; shard %u has %" PRIu64,
                        r->images, r->shard.v, s->images);
     for (size_t i = 0; i < r->hits.count; i++)

@@ -359,3 +359,25 @@ Test(co_gather, stages_are_timed)
     pr_answer_fini(&answer);
     fake_co_fini(&f);
 }
+
+/* A worker that could not take a search says so; one that does not hold a shard knows no size. */
+Test(co_gather, a_worker_may_decline)
+{
+    struct asked a;
+    asked_init(&a, 5, 60000);
+    struct pr_result result = {.id = {a.id}, .reason = PR_REASON_OVERLOAD};
+    for (uint32_t s = 0; s < FAKE_SHARDS; s++) {
+        result.shard.v = s;
+        result.images = s < 2 ? FAKE_SHARD_IMAGES : 0;
+        fake_co_result(&a.f, "w0", &result);
+    }
+    struct pr_answer answer = fake_co_take_answer(&a.f, "client");
+    cr_assert_eq(answer.images_scored, 0);
+    cr_assert_eq(answer.missing_count, FAKE_SHARDS);
+    for (size_t i = 0; i < FAKE_SHARDS; i++) {
+        cr_assert_eq(answer.missing[i].reason, PR_REASON_OVERLOAD);
+        cr_assert_eq(answer.missing[i].images, FAKE_SHARD_IMAGES, "as others say");
+    }
+    pr_answer_fini(&answer);
+    fake_co_fini(&a.f);
+}
