@@ -86,7 +86,7 @@ static char *golden(const char *name, char out[TEST_PATH_BYTES])
     return test_source(relative, out, TEST_PATH_BYTES);
 }
 
-void test_maps(const char *path, size_t images)
+void test_write_maps(const char *path, size_t images)
 {
     const size_t map_bytes = TEST_MAP_FLOATS * sizeof(float);
     char from[TEST_PATH_BYTES], shape[64];

@@ -37,7 +37,7 @@ void test_npy(const char *path, const char *descr, bool fortran, const char *sha
               const void *data, size_t bytes);
 
 /* Writes `images` float32 maps: the golden gallery's, over and over. */
-void test_maps(const char *path, size_t images);
+void test_write_maps(const char *path, size_t images);
 
 /* Writes labels for `images` images: "<prefix>-0" ..., pid = i / 2, camid = i % 2. */
 void test_labels(const char *path, const char *prefix, size_t images);

@@ -160,8 +160,8 @@ Test(bad_output, disk_full_for_a_matrix_of_scores)
 {
     struct test_inputs t;
     test_inputs_init(&t);
-    test_maps(t.query, 40);
-    test_maps(t.gallery, 40);
+    test_write_maps(t.query, 40);
+    test_write_maps(t.gallery, 40);
     limit_files(4096);
     test_score_refused(&t, &(struct test_refusal){IO, "s.npy", "File too large"});
     test_inputs_fini(&t);
