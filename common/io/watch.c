@@ -61,7 +61,7 @@ static bool pass_one(struct io_watch *w)
     } else if (rc == CM_EFORMAT || rc == CM_ENOMEM) {
         w->events.on_garbage(w->ctx, &in.peer, &error);
     }
-    return !rc || rc == CM_EFORMAT || rc == CM_ENOMEM;
+    return rc != CM_EBUSY;
 }
 
 static void on_check(uv_check_t *check)

@@ -23,6 +23,7 @@ Test(io_endpoint, parts)
     cr_assert_str_eq(io_endpoint_text(&p, text), "ipc://run/a.sock");
     cr_assert_eq(io_endpoint_parse(&p, "tcp://localhost:*", NULL), CM_OK);
     cr_assert_str_eq(io_endpoint_text(&p, text), "tcp://127.0.0.1:0");
+    cr_assert_eq(io_endpoint_parse(&p, "tcp://127.0.0.1:65536", NULL), CM_EUSAGE);
 }
 
 Test(io_endpoint, local_ones_pass)

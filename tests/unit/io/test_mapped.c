@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 enum { PAGES = 10, LEFT = 3 };
@@ -148,40 +149,50 @@ Test(io_mapped, slots_are_used_again)
     scratch_end(&s);
 }
 
-/* What kills a child that touches a page past the end of a file that is not one of ours. */
-static int signal_of_foreign_fault(const char *path)
+static int signal_that_killed(pid_t pid)
 {
-    pid_t pid = fork();
-    if (pid == 0) {
-        int fd = open(path, O_RDONLY | O_CLOEXEC);
-        const volatile char *p = mmap(NULL, 2 * page_bytes(), PROT_READ, MAP_SHARED, fd, 0);
-        _exit(p[page_bytes()] == 0 ? 0 : 1);
-    }
     int status = 0;
     waitpid(pid, &status, 0);
     return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
 }
 
-/* What kills a child that is sent a SIGBUS. */
-static int signal_of_kill(void)
+/* What kills a child that touches the page past the end of a one-page file mapped at `address`. */
+static int signal_of_foreign_fault(const char *path, void *address)
 {
     pid_t pid = fork();
     if (pid == 0) {
-        raise(SIGBUS);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        int flags = MAP_SHARED | (address ? MAP_FIXED : 0);
+        const volatile char *p = mmap(address, 2 * page_bytes(), PROT_READ, flags, fd, 0);
+        _exit(p[page_bytes()] == 0 ? 0 : 1);
+    }
+    return signal_that_killed(pid);
+}
+
+/* What kills a child that is sent a SIGBUS which tells of `address`. */
+static int signal_of_kill(const void *address)
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        siginfo_t info = {.si_code = SI_QUEUE};
+        info.si_addr = (void *)(uintptr_t)address;
+        syscall(SYS_rt_sigqueueinfo, getpid(), SIGBUS, &info);
         _exit(0);
     }
-    int status = 0;
-    waitpid(pid, &status, 0);
-    return WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    return signal_that_killed(pid);
 }
 
 Test(io_mapped, any_other_sigbus_still_kills)
 {
     struct scratch s = scratch_new();
-    char path[128];
+    char path[128], gone_path[128];
     struct io_map *m = map_pages(scratch_path(&s, "", "f", path), 1);
-    cr_assert_eq(signal_of_foreign_fault(path), SIGBUS);
-    cr_assert_eq(signal_of_kill(), SIGBUS);
+    struct io_map *gone = map_pages(scratch_path(&s, "", "g", gone_path), 2);
+    void *gone_address = (void *)(uintptr_t)io_map_data(gone);
+    io_map_close(gone);
+    cr_assert_eq(signal_of_foreign_fault(path, NULL), SIGBUS);
+    cr_assert_eq(signal_of_foreign_fault(path, gone_address), SIGBUS);
+    cr_assert_eq(signal_of_kill(io_map_data(m)), SIGBUS);
     io_map_close(m);
     scratch_end(&s);
 }
