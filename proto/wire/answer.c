@@ -47,7 +47,7 @@ static enum cm_err check_missing_shard(const struct pr_answer *m, size_t i, stru
 static enum cm_err check_shards(const struct pr_answer *m, struct cm_error *e)
 {
     enum cm_err rc = pr_check_range("shards", m->shards, 1, CM_SHARDS_MAX, e);
-    if (!rc && (m->shards_scored > m->shards || m->missing_count != m->shards - m->shards_scored))
+    if (!rc && (uint64_t)m->shards_scored + m->missing_count != m->shards)
         rc = cm_fail(e, CM_EFORMAT, "%u shards scored and %zu missing do not make %u",
                      m->shards_scored, m->missing_count, m->shards);
     for (size_t i = 0; i < m->missing_count && !rc; i++)

@@ -11,7 +11,7 @@ static size_t sequence_bytes(uint8_t first)
 {
     if (first < 0x80)
         return 1;
-    if (first >= 0xc2 && first < 0xe0) /* c0 and c1 could only be overlong */
+    if (first >= 0xc0 && first < 0xe0)
         return 2;
     if (first >= 0xe0 && first < 0xf0)
         return 3;

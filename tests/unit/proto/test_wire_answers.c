@@ -319,8 +319,11 @@ Test(wire_answer, each_rule_holds)
     m.shards_scored = 2;
     expect_refused(pr_answer_pack(&m, &b, &e), CM_EFORMAT,
                    "2 shards scored and 2 missing do not make 3");
-    m.shards_scored = 4; /* 3 - 4 would wrap */
+    m.shards_scored = 4;
     expect_refused(pr_answer_pack(&m, &b, &e), CM_EFORMAT, "4 shards scored");
+    m.shards_scored = 0;
+    expect_refused(pr_answer_pack(&m, &b, &e), CM_EFORMAT,
+                   "0 shards scored and 2 missing do not make 3");
     struct pr_hit hits[5] = {{{0, 0}, {.name = "a"}}};
     m = sound;
     m.hits = (struct pr_hits){.items = hits, .count = 5};

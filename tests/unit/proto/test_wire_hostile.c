@@ -289,6 +289,11 @@ Test(wire_hostile, hits_of_another_make)
     pr_write_list(&w, 0);
     expect_refused(&w, CM_EFORMAT, "hit 0: it holds 0 values; it must hold 6");
     open_result(&w, 1, 1);
+    pr_write_list(&w, 7);
+    for (int i = 0; i < 7; i++)
+        pr_write_u64(&w, 0);
+    expect_refused(&w, CM_EFORMAT, "hit 0: it holds 7 values; it must hold 6");
+    open_result(&w, 1, 1);
     pr_write_u64(&w, 5);
     expect_refused(&w, CM_EFORMAT, "hit 0: it is an integer; it must be an array");
 }
