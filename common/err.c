@@ -28,6 +28,17 @@ static void make_one_line(char *text)
             *p = '?';
 }
 
+/* Puts as much of two more pieces as there is room for behind `text`, a cm_error's. */
+static void append(char *text, const char *first, const char *second)
+{
+    const char *pieces[] = {first, second};
+    for (int i = 0; i < 2; i++) {
+        size_t n = strlen(text), more = strnlen(pieces[i], CM_ERROR_TEXT_BYTES - 1 - n);
+        memcpy(text + n, pieces[i], more);
+        text[n + more] = '\0';
+    }
+}
+
 enum cm_err cm_fail(struct cm_error *e, enum cm_err code, const char *fmt, ...)
 {
     CM_ASSERT(code != CM_OK);
@@ -72,11 +83,9 @@ enum cm_err cm_fail_errno(struct cm_error *e, int errnum, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(e->text, sizeof e->text, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof e->text) {
-        char buf[128];
-        snprintf(e->text + n, sizeof e->text - (size_t)n, ": %s",
-                 strerror_r(errnum, buf, sizeof buf));
-    }
+    char buf[128];
+    if (n >= 0)
+        append(e->text, ": ", strerror_r(errnum, buf, sizeof buf));
     make_one_line(e->text);
     e->code = code;
     return code;
@@ -94,8 +103,8 @@ enum cm_err cm_wrap(struct cm_error *e, enum cm_err code, const char *fmt, ...)
     va_start(ap, fmt);
     int n = vsnprintf(e->text, sizeof e->text, fmt, ap);
     va_end(ap);
-    if (n >= 0 && (size_t)n < sizeof e->text)
-        snprintf(e->text + n, sizeof e->text - (size_t)n, ": %s", inner);
+    if (n >= 0)
+        append(e->text, ": ", inner);
     make_one_line(e->text);
     e->code = code;
     return code;
