@@ -86,7 +86,7 @@ Test(co_scatter, credits_hold_queries_back_in_order)
     fake_co_score(&f, "w0", two.id.v, 0, 2, 5);
     cr_assert_eq(f.sent.count, 0, "the second is not finished by one shard");
     score_all(&f, "w0", two.id.v, 2, 1, 3);
-    cr_assert_eq(fake_co_take_answer(&f, "client").id.v, 2);
+    cr_assert_eq(fake_co_take(&f, "client", PR_ANSWER).id.v, 2);
     struct pr_search three = fake_co_take_search(&f, "w0");
     cr_assert_eq(three.payload_crc32c, fake_query(3, 5, 1).payload_crc32c, "the oldest goes first");
     cr_assert_eq(f.sent.count, 0);

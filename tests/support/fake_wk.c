@@ -1,0 +1,288 @@
+/* fake_wk.c: see fake_wk.h. */
+#include "tests/support/fake_wk.h"
+
+#include "common/checksum.h"
+#include "proto/wire/control.h"
+#include "proto/wire/heartbeat.h"
+#include "proto/wire/welcome.h"
+
+#include <criterion/criterion.h>
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+/* --- the io ----------------------------------------------------------------------------------- */
+
+static enum cm_err send(void *ctx, struct cm_bytes header, struct cm_error *e)
+{
+    struct fake_wk *f = ctx;
+    if (f->send_fails)
+        return cm_fail(e, f->send_fails, "the coordinator does not listen");
+    test_mailbox_put(&f->sent, NULL, header, NULL);
+    return CM_OK;
+}
+
+static void reconnect(void *ctx)
+{
+    ((struct fake_wk *)ctx)->reconnects++;
+}
+
+static void start(void *ctx, struct wk_job *job)
+{
+    struct fake_wk *f = ctx;
+    cr_assert(job->index < f->jobs_max);
+    for (size_t i = 0; i < f->jobs_out; i++)
+        cr_assert(f->jobs[i] != job, "job %u is out twice", job->index);
+    cr_assert(f->jobs_out < f->jobs_max, "more than %u jobs are out", f->jobs_max);
+    cr_assert(job->queries_count >= 1 && job->queries_count <= CM_BATCH_QUERIES_MAX);
+    f->jobs[f->jobs_out++] = job;
+}
+
+static struct cm_image_meta meta(void *ctx, uint32_t held, uint64_t i)
+{
+    struct fake_wk *f = ctx;
+    cr_assert(held < f->held_count && i < f->held[held].images);
+    uint64_t image = f->held[held].first_image + i;
+    struct cm_image_meta m = fake_meta(image, f->names[image]);
+    if (f->one_name)
+        m.name = f->one_name;
+    return m;
+}
+
+static void refused(void *ctx, enum pr_refusal reason, const char *text)
+{
+    struct fake_wk *f = ctx;
+    cr_assert(text[0] != '\0');
+    f->refusals++;
+    f->refusal = reason;
+}
+
+static uint64_t now_ns(void *ctx)
+{
+    return *((struct fake_wk *)ctx)->clock_ns;
+}
+
+/* --- its life --------------------------------------------------------------------------------- */
+
+struct fake_wk_options fake_wk_defaults(void)
+{
+    return (struct fake_wk_options){
+        .node = "w0",
+        .incarnation = 1,
+        .gallery = fake_gallery(FAKE_SHARDS, FAKE_SHARD_IMAGES),
+        .shards = FAKE_SHARDS,
+        .images_per_block = 4,
+        .jobs = 2,
+        .credits = CM_WORKER_CREDITS,
+    };
+}
+
+static void fill_held(struct fake_wk *f, const struct fake_wk_options *o)
+{
+    uint64_t images = o->gallery.images / o->gallery.shards;
+    for (uint32_t i = 0; i < o->shards; i++)
+        f->held[i] = (struct wk_held){
+            .shard = o->first_shard + i,
+            .first_image = (o->first_shard + i) * images,
+            .images = images,
+            .blocks = (images + o->images_per_block - 1) / o->images_per_block,
+            .images_per_block = o->images_per_block,
+        };
+    f->held_count = o->shards;
+}
+
+void fake_wk_init(struct fake_wk *f, const struct fake_wk_options *o, uint64_t *clock_ns)
+{
+    struct cm_error e;
+    *f = (struct fake_wk){
+        .own_ns = UINT64_C(9000000000), .gallery_images = o->gallery.images, .jobs_max = o->jobs};
+    f->clock_ns = clock_ns ? clock_ns : &f->own_ns;
+    cr_assert(o->shards <= FAKE_WK_SHARDS_MAX && o->jobs <= FAKE_WK_JOBS_MAX &&
+              o->gallery.images <= FAKE_WK_IMAGES_MAX);
+    fill_held(f, o);
+    const struct wk_config config = {
+        .node = o->node,
+        .incarnation = o->incarnation,
+        .gallery = o->gallery,
+        .numeric_class = "f32/fake",
+        .threads = 1,
+        .jobs = o->jobs,
+        .credits = o->credits,
+        .packed_bytes = FAKE_PACKED_BYTES,
+        .held = f->held,
+        .held_count = f->held_count,
+    };
+    const struct wk_io io = {f, send, reconnect, start, meta, refused, now_ns};
+    cr_assert_eq(wk_new(&f->core, &config, &io, NULL, &e), CM_OK, "%s", e.text);
+}
+
+void fake_wk_init_ready(struct fake_wk *f, const struct fake_wk_options *o)
+{
+    fake_wk_init(f, o, NULL);
+    wk_on_tick(f->core);
+    fake_wk_take(f, PR_HELLO);
+    fake_wk_welcome(f, 1000, 5000);
+}
+
+void fake_wk_fini(struct fake_wk *f)
+{
+    wk_free(f->core);
+    test_mailbox_clear(&f->sent);
+}
+
+void fake_wk_sleep(struct fake_wk *f, uint64_t ns)
+{
+    uint64_t end_ns = *f->clock_ns + ns;
+    for (uint64_t next; (next = wk_next_wakeup_ns(f->core)) <= end_ns;) {
+        if (next > *f->clock_ns)
+            *f->clock_ns = next;
+        wk_on_tick(f->core);
+        cr_assert(wk_next_wakeup_ns(f->core) > *f->clock_ns, "a tick left work for this moment");
+    }
+    *f->clock_ns = end_ns;
+}
+
+/* --- what comes in ---------------------------------------------------------------------------- */
+
+static void get(struct fake_wk *f, enum cm_err rc, struct pr_buffer *packed, struct cm_blob *map)
+{
+    cr_assert_eq(rc, CM_OK, "the test's own message is bad");
+    wk_on_message(f->core, pr_buffer_bytes(packed), map);
+    pr_buffer_fini(packed);
+}
+
+void fake_wk_control(struct fake_wk *f, uint32_t type, uint64_t id)
+{
+    struct pr_control control = {.type = type, .id = {id}};
+    struct pr_buffer packed;
+    get(f, pr_control_pack(&control, &packed, NULL), &packed, NULL);
+}
+
+void fake_wk_heartbeat(struct fake_wk *f)
+{
+    struct pr_heartbeat heartbeat = {0};
+    struct pr_buffer packed;
+    get(f, pr_heartbeat_pack(&heartbeat, &packed, NULL), &packed, NULL);
+}
+
+void fake_wk_welcome(struct fake_wk *f, uint32_t heartbeat_ms, uint32_t dead_after_ms)
+{
+    struct pr_welcome welcome = {.heartbeat_ms = heartbeat_ms, .dead_after_ms = dead_after_ms};
+    struct pr_buffer packed;
+    get(f, pr_welcome_pack(&welcome, &packed, NULL), &packed, NULL);
+}
+
+void fake_wk_search_as(struct fake_wk *f, const struct pr_search *search, struct cm_blob *map)
+{
+    struct pr_buffer packed;
+    get(f, pr_search_pack(search, &packed, NULL), &packed, map);
+}
+
+void fake_wk_search(struct fake_wk *f, uint64_t query, uint32_t k, uint64_t time_left_us,
+                    uint32_t first, uint32_t count)
+{
+    struct cm_shard_id shards[FAKE_WK_SHARDS_MAX];
+    struct cm_blob *map = fake_map(query);
+    for (uint32_t i = 0; i < count; i++)
+        shards[i] = (struct cm_shard_id){first + i};
+    struct pr_search search = {
+        .id = {query},
+        .k = k,
+        .time_left_us = time_left_us,
+        .dtype = CM_DTYPE_F32,
+        .payload_crc32c = cm_crc32c(0, cm_blob_data(map), cm_blob_size(map)),
+        .shards = shards,
+        .shards_count = count,
+    };
+    fake_wk_search_as(f, &search, map);
+    cm_blob_unref(&map);
+}
+
+/* --- jobs ------------------------------------------------------------------------------------- */
+
+/* Takes job `i` back from the "threads". */
+static struct wk_job *take_job(struct fake_wk *f, size_t i)
+{
+    cr_assert(i < f->jobs_out, "only %zu jobs are out", f->jobs_out);
+    struct wk_job *job = f->jobs[i];
+    memmove(&f->jobs[i], &f->jobs[i + 1], (f->jobs_out - i - 1) * sizeof f->jobs[0]);
+    f->jobs_out--;
+    return job;
+}
+
+static void score(const struct fake_wk *f, struct wk_job *job)
+{
+    const struct wk_held *h = &f->held[job->held];
+    cr_assert(job->block < h->blocks);
+    uint64_t first = job->block * h->images_per_block, left = h->images - first;
+    uint64_t count = left < h->images_per_block ? left : h->images_per_block;
+    for (size_t q = 0; q < job->queries_count; q++) {
+        float query;
+        memcpy(&query, job->queries[q], sizeof query);
+        for (uint64_t i = 0; i < count; i++)
+            job->scores[q][i] = fake_score((uint64_t)query, h->first_image + first + i);
+    }
+}
+
+void fake_wk_finish(struct fake_wk *f, size_t i)
+{
+    struct wk_job *job = take_job(f, i);
+    if (job->kind == WK_JOB_PROJECT)
+        memcpy(job->packed, cm_blob_data(job->map), sizeof(float)); /* which query it is */
+    else
+        score(f, job);
+    job->busy_ns = 1000000;
+    wk_on_job_done(f->core, job);
+}
+
+void fake_wk_finish_projection(struct fake_wk *f)
+{
+    cr_assert(f->jobs_out > 0);
+    cr_assert_eq(f->jobs[0]->kind, WK_JOB_PROJECT);
+    fake_wk_finish(f, 0);
+}
+
+void fake_wk_finish_block(struct fake_wk *f, uint32_t held, uint64_t block)
+{
+    size_t i = 0;
+    while (i < f->jobs_out && (f->jobs[i]->kind != WK_JOB_SCORE || f->jobs[i]->held != held ||
+                               f->jobs[i]->block != block))
+        i++;
+    cr_assert(i < f->jobs_out, "no job is at block %" PRIu64 " of shard %u", block, held);
+    fake_wk_finish(f, i);
+}
+
+void fake_wk_fail(struct fake_wk *f, size_t i, enum cm_err outcome)
+{
+    struct wk_job *job = take_job(f, i);
+    job->outcome = outcome;
+    for (size_t s = 0; s < CM_BLOCK_IMAGES_MAX; s++)
+        job->scores[0][s] = NAN;
+    wk_on_job_done(f->core, job);
+}
+
+void fake_wk_finish_all(struct fake_wk *f)
+{
+    while (f->jobs_out > 0)
+        fake_wk_finish(f, 0);
+}
+
+/* --- what goes out ---------------------------------------------------------------------------- */
+
+struct pr_envelope fake_wk_take(struct fake_wk *f, uint32_t type)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, "", type);
+    struct pr_envelope envelope = m->envelope;
+    test_message_free(m);
+    return envelope;
+}
+
+struct pr_result fake_wk_take_result(struct fake_wk *f)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, "", PR_RESULT);
+    struct pr_result result;
+    struct cm_error e;
+    cr_assert_eq(pr_result_unpack(m->header, &result, &e), CM_OK, "%s", e.text);
+    test_message_free(m);
+    return result;
+}
