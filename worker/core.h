@@ -27,10 +27,10 @@ struct wk_core {
 
     struct wk_search *head, *tail; /* searches that are not over, oldest first */
     uint32_t searches_count;
-    uint32_t cursor_held; /* where the last scoring job read: the next goes on from there */
-    uint64_t cursor_block;
-    struct wk_job *jobs;  /* [config.jobs] */
-    struct wk_job **idle; /* [idle_count] those not out */
+    uint32_t cursor_held;  /* where the last scoring job read: the next goes on from there */
+    uint64_t cursor_block; /* UINT64_MAX: before the first */
+    struct wk_job *jobs;   /* [config.jobs] */
+    struct wk_job **idle;  /* [idle_count] those not out */
     uint32_t idle_count;
 
     uint64_t searches_done;

@@ -43,6 +43,7 @@ enum cm_err wk_new(struct wk_core **out, const struct wk_config *config, const s
     w->heartbeat_ns = FIRST_HEARTBEAT_NS;
     w->dead_after_ns = FIRST_DEAD_AFTER_NS;
     w->heard_ns = w->speak_ns = wk_now(w);
+    w->cursor_block = UINT64_MAX; /* before the first */
     p = NULL;
     rc = cm_new(&p, config->held_count, sizeof *w->held, e);
     w->held = p;
