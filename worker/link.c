@@ -1,6 +1,6 @@
 /* link.c: what passes between a worker and the coordinator beside searches.
  *
- *      GREETING --WELCOME--> READY --wk_leave--> LEAVING
+ *      GREETING --WELCOME--> READY --wk_leave--> LEAVING (from GREETING too)
  *          ^  \                |
  *          |   --REFUSE--> REFUSED
  *          +---- REHELLO, or silence -- (searches are dropped: nobody waits for them)
@@ -165,8 +165,8 @@ void wk_on_rehello(struct wk_core *w)
 
 void wk_leave(struct wk_core *w)
 {
-    if (w->link == WK_READY) {
-        say_leaving(w);
+    if (w->link == WK_READY || w->link == WK_GREETING) {
+        say_leaving(w); /* greeting, it comes behind a HELLO that may be on its way */
         w->link = WK_LEAVING;
         w->heard_ns = w->speak_ns = wk_now(w);
     }

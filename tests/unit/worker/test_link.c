@@ -193,3 +193,19 @@ Test(wk_link, lives_with_a_full_queue)
     fake_wk_take(&f, PR_HEARTBEAT);
     fake_wk_fini(&f);
 }
+
+/* Its HELLO may be on the way: the coordinator must not send searches to a process that ends. */
+Test(wk_link, leaves_also_before_it_is_welcomed)
+{
+    struct fake_wk f;
+    struct fake_wk_options o = fake_wk_defaults();
+    fake_wk_init(&f, &o, NULL);
+    wk_on_tick(f.core);
+    fake_wk_take(&f, PR_HELLO);
+    wk_leave(f.core);
+    fake_wk_take(&f, PR_LEAVING);
+    fake_wk_welcome(&f, 1000, 5000);
+    fake_wk_sleep(&f, 900 * MS);
+    cr_assert_eq(test_mailbox_count(&f.sent, NULL, PR_HELLO), 0);
+    fake_wk_fini(&f);
+}
