@@ -41,8 +41,20 @@ static enum cm_err label_hits(const struct wk_core *w, struct wk_part *part, str
     return CM_OK;
 }
 
-static enum cm_err send_result(struct wk_core *w, const struct wk_search *s, struct wk_part *part,
-                               enum pr_reason reason, struct cm_error *e)
+static enum cm_err send_result(struct wk_core *w, const struct pr_result *result,
+                               struct cm_error *e)
+{
+    struct pr_buffer packed;
+    enum cm_err rc = pr_result_pack(result, &packed, e);
+    if (!rc)
+        rc = w->io.send(w->io.ctx, pr_buffer_bytes(&packed), e);
+    pr_buffer_fini(&packed);
+    return rc;
+}
+
+/* What a part has, with its hits and their labels. */
+static enum cm_err send_part(struct wk_core *w, const struct wk_search *s, struct wk_part *part,
+                             enum pr_reason reason, struct cm_error *e)
 {
     struct pr_result result = {
         .id = s->id,
@@ -56,27 +68,37 @@ static enum cm_err send_result(struct wk_core *w, const struct wk_search *s, str
         .score_us = part->busy_ns / 1000,
         .hits = {.count = part->topk.count},
     };
-    struct pr_buffer packed;
     enum cm_err rc = label_hits(w, part, &result.hits.items, e);
     if (!rc)
-        rc = pr_result_pack(&result, &packed, e);
+        rc = send_result(w, &result, e);
     free(result.hits.items);
-    if (rc)
-        return rc;
-    rc = w->io.send(w->io.ctx, (struct cm_bytes){packed.data, packed.size}, e);
-    pr_buffer_fini(&packed);
     return rc;
+}
+
+/* Says at once that a shard will not be scored, so that nobody waits for it until the deadline.
+ * `images` is 0 for a shard that is not here. */
+static void decline(struct wk_core *w, struct cm_query_id id, uint32_t shard, uint64_t images,
+                    enum pr_reason reason)
+{
+    struct cm_error e;
+    struct pr_result result = {.id = id, .shard = {shard}, .reason = reason, .images = images};
+    if (send_result(w, &result, &e))
+        cm_log(w->log, CM_LOG_DEBUG, "decline_unsent", "msg=\"%s\"", e.text);
 }
 
 void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
                     enum pr_reason reason)
 {
     struct cm_error e;
+    const struct wk_held *held = &w->held[part->held];
     if (part->answered)
         return;
-    if (send_result(w, s, part, reason, &e))
+    enum cm_err rc = send_part(w, s, part, reason, &e);
+    if (rc)
         cm_log(w->log, CM_LOG_WARN, "result_unsent", "query=%" PRIu64 " shard=%u msg=\"%s\"",
-               s->id.v, w->held[part->held].shard, e.text);
+               s->id.v, held->shard, e.text);
+    if (rc && rc != CM_EBUSY)
+        decline(w, s->id, held->shard, held->images, PR_REASON_INTERNAL);
     part->answered = true;
     if (--s->parts_open == 0) {
         w->searches_done++;
@@ -132,14 +154,32 @@ static enum cm_err take_search(struct wk_core *w, const struct pr_search *messag
     return rc;
 }
 
+/* Declines every shard of a search that cannot be taken. */
+static void decline_all(struct wk_core *w, const struct pr_search *message, enum cm_err why)
+{
+    bool overload = why == CM_EBUSY || why == CM_ENOMEM;
+    uint32_t at = 0;
+    for (size_t i = 0; i < message->shards_count; i++) {
+        uint32_t shard = message->shards[i].v;
+        while (at < w->config.held_count && w->held[at].shard < shard)
+            at++;
+        bool here = at < w->config.held_count && w->held[at].shard == shard;
+        decline(w, message->id, shard, here ? w->held[at].images : 0,
+                overload ? PR_REASON_OVERLOAD : PR_REASON_INTERNAL);
+    }
+}
+
 void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload)
 {
     struct pr_search message;
     struct cm_error e;
     enum cm_err rc = pr_search_unpack(header, &message, &e);
-    if (!rc)
+    if (!rc) {
         rc = take_search(w, &message, payload, &e);
-    if (rc) /* the coordinator's own deadline covers for it */
+        if (rc)
+            decline_all(w, &message, rc);
+    }
+    if (rc)
         wk_on_garbage(w, e.text);
     pr_search_fini(&message);
     wk_schedule(w);

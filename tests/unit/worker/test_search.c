@@ -1,4 +1,5 @@
 /* test_search.c: from SEARCH to one RESULT a shard. */
+#include "common/checksum.h"
 #include "tests/support/fake_wk.h"
 
 #include <criterion/criterion.h>
@@ -264,6 +265,101 @@ Test(wk_search, a_query_that_cannot_be_projected_is_answered_so)
     fake_wk_fail(&f, 0, CM_EFORMAT);
     expect_result(&f, 1, 0, PR_REASON_INTERNAL, 0, 0, 10);
     expect_result(&f, 1, 1, PR_REASON_INTERNAL, 10, 0, 10);
+    cr_assert(wk_idle(f.core));
+    fake_wk_fini(&f);
+}
+
+/* Takes the next RESULT, which must say that nothing was scored, and why. */
+static void expect_declined(struct fake_wk *f, uint32_t shard, enum pr_reason reason,
+                            uint64_t images)
+{
+    struct pr_result r = fake_wk_take_result(f);
+    cr_assert_eq(r.shard.v, shard);
+    cr_assert_eq(r.reason, reason, "%s", pr_reason_name(r.reason));
+    cr_assert_eq(r.images_scored, 0);
+    cr_assert_eq(r.images, images);
+    cr_assert_eq(r.hits.count, 0);
+    pr_result_fini(&r);
+}
+
+Test(wk_search, more_than_its_credits_it_declines)
+{
+    struct fake_wk f;
+    struct fake_wk_options o = fake_wk_defaults();
+    o.credits = 2;
+    fake_wk_init_ready(&f, &o);
+    for (uint64_t q = 1; q <= 3; q++)
+        fake_wk_search(&f, q, 5, LONG_US, 0, 2);
+    expect_declined(&f, 0, PR_REASON_OVERLOAD, FAKE_SHARD_IMAGES);
+    expect_declined(&f, 1, PR_REASON_OVERLOAD, FAKE_SHARD_IMAGES);
+    fake_wk_finish_all(&f);
+    cr_assert_eq(f.sent.count, 4);
+    test_mailbox_clear(&f.sent);
+    fake_wk_search(&f, 4, 5, LONG_US, 0, 1);
+    fake_wk_finish_all(&f);
+    expect_result(&f, 4, 0, PR_REASON_NONE, 0, 10, 5);
+    fake_wk_fini(&f);
+}
+
+Test(wk_search, what_it_does_not_hold_it_declines)
+{
+    struct fake_wk f;
+    struct fake_wk_options o = fake_wk_defaults();
+    o.first_shard = 1;
+    o.shards = 2;
+    fake_wk_init_ready(&f, &o);
+    fake_wk_search(&f, 1, 5, LONG_US, 2, 2);
+    expect_declined(&f, 2, PR_REASON_INTERNAL, FAKE_SHARD_IMAGES);
+    expect_declined(&f, 3, PR_REASON_INTERNAL, 0);
+    cr_assert_eq(f.sent.count, 0);
+    cr_assert(wk_idle(f.core));
+    fake_wk_fini(&f);
+}
+
+Test(wk_search, a_map_that_is_not_whole_it_declines)
+{
+    struct fake_wk f;
+    ready(&f, 1);
+    struct cm_shard_id shard = {2};
+    struct cm_blob *map = fake_map(1);
+    struct pr_search search = {
+        .id = {1},
+        .k = 5,
+        .time_left_us = LONG_US,
+        .dtype = CM_DTYPE_F32,
+        .payload_crc32c = cm_crc32c(0, cm_blob_data(map), cm_blob_size(map)) ^ 1,
+        .shards = &shard,
+        .shards_count = 1,
+    };
+    fake_wk_search_as(&f, &search, map);
+    expect_declined(&f, 2, PR_REASON_INTERNAL, FAKE_SHARD_IMAGES);
+    fake_wk_search_as(&f, &search, NULL);
+    expect_declined(&f, 2, PR_REASON_INTERNAL, FAKE_SHARD_IMAGES);
+    search.payload_crc32c ^= 1;
+    search.dtype = CM_DTYPE_F16; /* twice as many bytes as that takes */
+    fake_wk_search_as(&f, &search, map);
+    expect_declined(&f, 2, PR_REASON_INTERNAL, FAKE_SHARD_IMAGES);
+    cr_assert(wk_idle(f.core));
+    cm_blob_unref(&map);
+    fake_wk_fini(&f);
+}
+
+/* A ranking whose names are more than a message holds. */
+Test(wk_search, a_result_too_large_to_send_is_answered_so)
+{
+    struct fake_wk f;
+    struct fake_wk_options o = fake_wk_defaults();
+    char name[CM_NAME_BYTES_MAX + 1];
+    memset(name, 'x', CM_NAME_BYTES_MAX);
+    name[CM_NAME_BYTES_MAX] = '\0';
+    o.gallery = fake_gallery(1, FAKE_WK_IMAGES_MAX);
+    o.shards = 1;
+    o.images_per_block = CM_BLOCK_IMAGES_MAX;
+    fake_wk_init_ready(&f, &o);
+    f.one_name = name;
+    fake_wk_search(&f, 1, FAKE_WK_IMAGES_MAX, LONG_US, 0, 1);
+    fake_wk_finish_all(&f);
+    expect_declined(&f, 0, PR_REASON_INTERNAL, FAKE_WK_IMAGES_MAX);
     cr_assert(wk_idle(f.core));
     fake_wk_fini(&f);
 }
