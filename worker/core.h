@@ -72,5 +72,7 @@ void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part
 
 /* schedule.c: gives idle jobs work while there is any. */
 void wk_schedule(struct wk_core *w);
+/* Lets go of the searches that a job holds; frees those that are over and held by no other. */
+void wk_release_searches(struct wk_job *job);
 
 #endif

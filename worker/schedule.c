@@ -145,17 +145,23 @@ static void finish_block(struct wk_core *w, const struct wk_job *job, size_t que
         wk_answer_part(w, s, part, part->corrupt ? PR_REASON_CORRUPT : PR_REASON_NONE);
 }
 
+void wk_release_searches(struct wk_job *job)
+{
+    for (size_t i = 0; i < job->queries_count; i++) {
+        struct wk_search *s = job->searches[i];
+        if (--s->jobs_out == 0 && s->state == WK_OVER)
+            wk_search_free(s);
+    }
+    job->queries_count = 0;
+}
+
 void wk_on_job_done(struct wk_core *w, struct wk_job *job)
 {
     if (job->kind == WK_JOB_PROJECT)
         finish_projection(w, job);
     for (size_t i = 0; job->kind == WK_JOB_SCORE && i < job->queries_count; i++)
         finish_block(w, job, i);
-    for (size_t i = 0; i < job->queries_count; i++) {
-        struct wk_search *s = job->searches[i];
-        if (--s->jobs_out == 0 && s->state == WK_OVER)
-            wk_search_free(s);
-    }
+    wk_release_searches(job);
     w->idle[w->idle_count++] = job;
     wk_schedule(w);
 }

@@ -64,6 +64,8 @@ void wk_free(struct wk_core *w)
     if (!w)
         return;
     wk_drop_searches(w);
+    for (uint32_t i = 0; w->jobs && i < w->config.jobs; i++)
+        wk_release_searches(&w->jobs[i]); /* of jobs that never came back */
     free(w->held);
     free(w->jobs);
     free(w->idle);

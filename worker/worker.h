@@ -101,7 +101,7 @@ struct wk_config {
 enum cm_err wk_new(struct wk_core **out, const struct wk_config *config, const struct wk_io *io,
                    const struct cm_log *log, struct cm_error *e)
     __attribute__((warn_unused_result));
-/* No job may be out any more. NULL is fine. */
+/* No thread may be at a job any more; jobs that did not come back are forgotten. NULL is fine. */
 void wk_free(struct wk_core *w);
 
 /* One message from the coordinator, borrowed; `payload` may be NULL. */

@@ -363,3 +363,17 @@ Test(wk_search, a_result_too_large_to_send_is_answered_so)
     cr_assert(wk_idle(f.core));
     fake_wk_fini(&f);
 }
+
+/* The process ends while threads still had jobs. */
+Test(wk_search, is_freed_with_jobs_that_never_came_back)
+{
+    struct fake_wk f;
+    ready(&f, 3);
+    fake_wk_search(&f, 1, 5, LONG_US, 0, FAKE_SHARDS);
+    fake_wk_search(&f, 2, 5, LONG_US, 0, FAKE_SHARDS);
+    fake_wk_finish_projection(&f);
+    fake_wk_finish_projection(&f);
+    cr_assert_eq(f.jobs_out, 3);
+    fake_wk_control(&f, PR_CANCEL, 1);
+    fake_wk_fini(&f);
+}
