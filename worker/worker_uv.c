@@ -47,6 +47,7 @@ struct edge {
     struct edge_job *jobs; /* [jobs_count] */
     uint32_t jobs_count;
     struct wk_core *core;
+    char numeric_class[CM_CLASS_BYTES_MAX + 1]; /* lives as long as the core */
     struct cm_error refusal; /* why the coordinator did not want us; code CM_OK if it did */
 };
 
@@ -238,7 +239,6 @@ static enum cm_err new_jobs(struct edge *edge, struct cm_error *e)
 
 static enum cm_err new_core(struct edge *edge, struct cm_error *e)
 {
-    char numeric_class[CM_CLASS_BYTES_MAX + 1];
     const struct pr_manifest *m = &edge->gallery.manifest;
     struct wk_config config = {
         .node = edge->o->node,
@@ -248,7 +248,8 @@ static enum cm_err new_core(struct edge *edge, struct cm_error *e)
                     .precision = m->precision,
                     .images = m->images,
                     .shards = m->shards_count},
-        .numeric_class = sc_numeric_class(edge->model, numeric_class, sizeof numeric_class),
+        .numeric_class =
+            sc_numeric_class(edge->model, edge->numeric_class, sizeof edge->numeric_class),
         .threads = edge->o->threads,
         .jobs = edge->jobs_count,
         .credits = edge->o->credits,
@@ -260,7 +261,7 @@ static enum cm_err new_core(struct edge *edge, struct cm_error *e)
     if (getrandom(&config.incarnation, sizeof config.incarnation, 0) < 0)
         return cm_fail_errno(e, errno, "cannot get random bytes");
     cm_log(edge->log, CM_LOG_INFO, "serving", "gallery=%s shards=%u threads=%u class=%s",
-           edge->o->gallery, edge->shards_count, edge->o->threads, numeric_class);
+           edge->o->gallery, edge->shards_count, edge->o->threads, edge->numeric_class);
     return wk_new(&edge->core, &config, &io, edge->log, e);
 }
 
