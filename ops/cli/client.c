@@ -4,10 +4,13 @@
 #include "common/io/endpoint.h"
 #include "common/io/socket.h"
 #include "common/mem.h"
+#include "ops/cli/local.h"
 #include "proto/wire/control.h"
 #include "proto/wire/envelope.h"
 
 #include <stdlib.h>
+
+enum { POLL_MS = 100 }; /* how often a wait looks for Ctrl-C */
 
 struct cli_client {
     struct io_context *context;
@@ -65,8 +68,10 @@ static enum cm_err send_packed(struct cli_client *c, struct pr_buffer *packed, s
 {
     struct cm_bytes header = {packed->data, packed->size};
     enum cm_err rc = io_send(c->socket, NULL, header, map, e);
-    if (rc == CM_EBUSY && io_wait_send(c->socket, CLI_CONNECT_MS, e) == CM_OK)
-        rc = io_send(c->socket, NULL, header, map, e);
+    for (unsigned waited = 0; rc == CM_EBUSY && waited < CLI_CONNECT_MS && !cli_interrupted();
+         waited += POLL_MS)
+        if (io_wait_send(c->socket, POLL_MS, e) == CM_OK)
+            rc = io_send(c->socket, NULL, header, map, e);
     pr_buffer_fini(packed);
     return rc == CM_EBUSY ? no_coordinator(c, e) : rc;
 }

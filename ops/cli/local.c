@@ -2,6 +2,7 @@
 #include "ops/cli/local.h"
 
 #include "common/io/cpu.h"
+#include "common/io/endpoint.h"
 #include "common/io/file.h"
 #include "common/mem.h"
 #include "ops/cli/client.h"
@@ -60,8 +61,11 @@ static enum cm_err choose_endpoint(struct cli_local *l, const struct cli_local_o
                                    struct cm_error *e)
 {
     char text[128];
-    if (o->listen)
-        return cm_copy_text(&l->endpoint, o->listen, e);
+    if (o->listen) {
+        unsigned allow = o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0;
+        enum cm_err rc = io_endpoint_check(o->listen, allow, e);
+        return rc ? rc : cm_copy_text(&l->endpoint, o->listen, e);
+    }
     snprintf(text, sizeof text, "ipc://%s/coordinator", l->dir);
     return cm_copy_text(&l->endpoint, text, e);
 }
@@ -196,8 +200,10 @@ static enum cm_err wait_ready(struct cli_local *l, const struct cli_local_option
     enum cm_err rc = cli_client_open(&c, l->endpoint, o->insecure, &status, e);
     if (!rc)
         rc = wait_covered(l, c, &status, e);
-    else if (check_children(l, &why)) /* says more than that nobody answers */
+    else if (check_children(l, &why)) { /* says more than that nobody answers */
         *e = why;
+        rc = why.code;
+    }
     pr_status_fini(&status);
     cli_client_close(c);
     return rc;

@@ -16,7 +16,7 @@ static enum cm_err serve(struct cli_local *l, struct cm_error *e)
     sigaddset(&set, SIGTERM);
     struct timespec period = {.tv_sec = 0, .tv_nsec = 200000000};
     while (sigtimedwait(&set, NULL, &period) < 0) {
-        for (uint32_t i = 0; i < l->children_count; i++) {
+        for (uint32_t i = l->children_count; i-- > 0;) { /* the coordinator's end is told last */
             char how[64];
             bool known = l->children[i].exited;
             if (known || !io_child_poll(&l->children[i]))

@@ -89,7 +89,7 @@ Test(import, same_whatever_threads_files_and_time)
     struct test_inputs t;
     char first[FINGERPRINT_BYTES], other[FINGERPRINT_BYTES];
     test_inputs_init(&t);
-    test_maps(t.gallery, 100);
+    test_write_maps(t.gallery, 100);
     test_labels(t.meta, "image", 100);
     struct request q = request_of(&t);
     q.shards = "3";
@@ -183,13 +183,13 @@ Test(import, chooses_the_shards)
     test_inputs_init(&t);
     struct request q = request_of(&t);
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        test_maps(t.gallery, cases[i].images);
+        test_write_maps(t.gallery, cases[i].images);
         test_labels(t.meta, "image", cases[i].images);
         size_t shards = import(&q, fingerprint);
         cr_assert_eq(shards, cases[i].shards, "%zu images: %zu shards", cases[i].images, shards);
         remove_gallery(t.out);
     }
-    test_maps(t.gallery, 5);
+    test_write_maps(t.gallery, 5);
     test_labels(t.meta, "image", 5);
     q.shards = "5"; /* an image each */
     cr_assert_eq(import(&q, fingerprint), 5);
@@ -345,7 +345,7 @@ static long peak_kb(const struct test_inputs *t, size_t images)
 {
     struct rusage usage;
     char fingerprint[FINGERPRINT_BYTES];
-    test_maps(t->gallery, images);
+    test_write_maps(t->gallery, images);
     test_labels(t->meta, "image", images);
     struct request q = request_of(t);
     q.shards = "4"; /* blocks enough in each that every buffer is in use */

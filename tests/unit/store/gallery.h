@@ -32,7 +32,7 @@ static inline void store_gallery(struct test_inputs *t, size_t images, uint64_t 
     struct pr_manifest made;
     struct cm_error e;
     test_inputs_init(t);
-    test_maps(t->gallery, images);
+    test_write_maps(t->gallery, images);
     test_labels(t->meta, "image", images);
     struct st_import_options o = store_options(t, &features, &meta);
     o.shards = shards;

@@ -105,7 +105,7 @@ Test(store_import, reports_progress)
     const char *features, *meta;
     uint64_t last = 0;
     test_inputs_init(&t);
-    test_maps(t.gallery, 600);
+    test_write_maps(t.gallery, 600);
     test_labels(t.meta, "image", 600);
     struct st_import_options o = store_options(&t, &features, &meta);
     o.progress = count_images;
