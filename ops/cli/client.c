@@ -10,7 +10,7 @@
 
 #include <stdlib.h>
 
-enum { POLL_MS = 100 }; /* how often a wait looks for Ctrl-C */
+enum { STEP_MS = 200 }; /* how often Ctrl-C is looked for */
 
 struct cli_client {
     struct io_context *context;
@@ -25,6 +25,19 @@ static enum cm_err no_coordinator(const struct cli_client *c, struct cm_error *e
                    "no coordinator answers at %s (waited %.1f s): is it running, and is the "
                    "endpoint right?",
                    c->endpoint, CLI_CONNECT_MS / 1000.0);
+}
+
+/* Waits until a message can be sent, or Ctrl-C. */
+static enum cm_err wait_send(struct cli_client *c, struct cm_error *e)
+{
+    enum cm_err rc = CM_ETIMEOUT;
+    for (unsigned waited = 0; rc == CM_ETIMEOUT && waited < CLI_CONNECT_MS; waited += STEP_MS) {
+        if (cli_interrupted())
+            return cm_fail(e, CM_EBUSY, "interrupted while no coordinator answers at %s",
+                           c->endpoint);
+        rc = io_wait_send(c->socket, STEP_MS, e);
+    }
+    return rc ? no_coordinator(c, e) : CM_OK;
 }
 
 enum cm_err cli_client_open(struct cli_client **out, const char *endpoint, bool insecure,
@@ -43,8 +56,8 @@ enum cm_err cli_client_open(struct cli_client **out, const char *endpoint, bool 
     rc = io_context_new(&c->context, 1, e);
     if (!rc)
         rc = io_dealer_connect(&c->socket, c->context, endpoint, any_id, e);
-    if (!rc && io_wait_send(c->socket, CLI_CONNECT_MS, e))
-        rc = no_coordinator(c, e);
+    if (!rc)
+        rc = wait_send(c, e);
     if (!rc)
         rc = cli_client_status(c, status, e);
     if (rc)
@@ -68,12 +81,13 @@ static enum cm_err send_packed(struct cli_client *c, struct pr_buffer *packed, s
 {
     struct cm_bytes header = {packed->data, packed->size};
     enum cm_err rc = io_send(c->socket, NULL, header, map, e);
-    for (unsigned waited = 0; rc == CM_EBUSY && waited < CLI_CONNECT_MS && !cli_interrupted();
-         waited += POLL_MS)
-        if (io_wait_send(c->socket, POLL_MS, e) == CM_OK)
-            rc = io_send(c->socket, NULL, header, map, e);
+    if (rc == CM_EBUSY) {
+        rc = wait_send(c, e);
+        if (!rc && io_send(c->socket, NULL, header, map, e))
+            rc = no_coordinator(c, e);
+    }
     pr_buffer_fini(packed);
-    return rc == CM_EBUSY ? no_coordinator(c, e) : rc;
+    return rc;
 }
 
 enum cm_err cli_client_query(struct cli_client *c, const struct pr_query *query,

@@ -17,7 +17,8 @@ enum { CLI_CONNECT_MS = 5000 }; /* how long to wait for a coordinator that does 
 
 /* Connects and asks for the cluster's status, which also proves that a coordinator is there;
  * *status is the caller's (pr_status_fini). Errors: CM_EUSAGE (endpoint), CM_EUNAVAIL (nobody
- * answered within CLI_CONNECT_MS), CM_EREFUSED (another protocol version), CM_EIO, CM_ENOMEM. */
+ * answered within CLI_CONNECT_MS), CM_EREFUSED (another protocol version), CM_EBUSY (Ctrl-C, where
+ * it is blocked), CM_EIO, CM_ENOMEM. */
 enum cm_err cli_client_open(struct cli_client **out, const char *endpoint, bool insecure,
                             struct pr_status *status, struct cm_error *e)
     __attribute__((warn_unused_result));

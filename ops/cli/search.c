@@ -256,9 +256,17 @@ static enum cm_err on_reply(struct search *s, struct cli_reply *reply, struct cm
     }
 }
 
+static enum cm_err fail_interrupted(const struct search *s, struct cm_error *e)
+{
+    return cm_fail(e, CM_EBUSY, "interrupted at query %" PRIu64 " of %" PRIu64, s->next_printed,
+                   s->features->images);
+}
+
 static enum cm_err on_silence(struct search *s, struct cm_error *e)
 {
     uint64_t silent_ns = io_now_ns() - s->heard_ns;
+    if (cli_interrupted())
+        return fail_interrupted(s, e);
     if (silent_ns > 2 * ms(SILENCE_MS))
         return cm_fail(e, CM_EUNAVAIL,
                        "the coordinator has been silent for %.1f s; gave up at query %" PRIu64
@@ -294,12 +302,9 @@ static enum cm_err search_all(struct search *s, struct cm_error *e)
             rc = receive(s, e);
         if (!rc)
             rc = print_ready(s, e);
-        if (cli_interrupted()) /* and then whatever else went wrong, since Ctrl-C reaches all
-                                  processes */
-            rc = cm_fail(e, CM_EBUSY, "interrupted at query %" PRIu64 " of %" PRIu64,
-                         s->next_printed, s->features->images);
     }
-    return rc;
+    /* Ctrl-C in a terminal ends our own coordinator too: then that is what failed here. */
+    return rc && cli_interrupted() ? fail_interrupted(s, e) : rc;
 }
 
 /* --- set-up
