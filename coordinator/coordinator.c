@@ -181,7 +181,7 @@ void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_byte
 void co_on_tick(struct co_core *c)
 {
     uint64_t now = co_now(c);
-    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++) {
+    for (uint32_t i = 0; i < c->members.end; i++) {
         const struct co_member *m = &c->members.slots[i];
         if (m->used && now - m->heard_ns >= c->config.dead_after_ns)
             co_lose_member(c, i, "silent");
@@ -197,7 +197,7 @@ void co_on_tick(struct co_core *c)
 uint64_t co_next_wakeup_ns(const struct co_core *c)
 {
     uint64_t next = UINT64_MAX;
-    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++) {
+    for (uint32_t i = 0; i < c->members.end; i++) {
         const struct co_member *m = &c->members.slots[i];
         if (m->used && m->heard_ns + c->config.dead_after_ns < next)
             next = m->heard_ns + c->config.dead_after_ns;

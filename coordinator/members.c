@@ -7,7 +7,7 @@
 
 uint32_t co_members_find(const struct co_members *m, const struct cm_peer *peer)
 {
-    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++) {
+    for (uint32_t i = 0; i < m->end; i++) {
         const struct co_member *s = &m->slots[i];
         if (s->used && cm_peer_equal(&s->peer, peer))
             return i;
@@ -17,7 +17,7 @@ uint32_t co_members_find(const struct co_members *m, const struct cm_peer *peer)
 
 uint32_t co_members_find_node(const struct co_members *m, const char *node)
 {
-    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++)
+    for (uint32_t i = 0; i < m->end; i++)
         if (m->slots[i].used && strcmp(m->slots[i].hello.node, node) == 0)
             return i;
     return CO_NO_MEMBER;
@@ -42,6 +42,8 @@ enum cm_err co_members_add(struct co_members *m, const struct cm_peer *peer, str
     };
     *hello = (struct pr_hello){0};
     m->count++;
+    if (i >= m->end)
+        m->end = i + 1;
     *out = i;
     return CM_OK;
 }
@@ -52,11 +54,13 @@ void co_members_remove(struct co_members *m, uint32_t member)
     pr_hello_fini(&m->slots[member].hello);
     m->slots[member] = (struct co_member){0};
     m->count--;
+    while (m->end > 0 && !m->slots[m->end - 1].used)
+        m->end--;
 }
 
 void co_members_fini(struct co_members *m)
 {
-    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++)
+    for (uint32_t i = m->end; i-- > 0;)
         if (m->slots[i].used)
             co_members_remove(m, i);
 }

@@ -28,11 +28,12 @@ struct co_member {
 struct co_members {
     struct co_member slots[CM_MEMBERS_MAX];
     uint32_t count; /* used slots */
+    uint32_t end;   /* all of them are below it: a walk need not touch half a megabyte */
 };
 
 enum { CO_NO_MEMBER = UINT32_MAX };
 
-/* The member with this transport address, or CO_NO_MEMBER. O(CM_MEMBERS_MAX). */
+/* The member with this transport address, or CO_NO_MEMBER. O(members). */
 uint32_t co_members_find(const struct co_members *m, const struct cm_peer *peer);
 
 /* The member with this node name, or CO_NO_MEMBER. */

@@ -160,7 +160,7 @@ static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, stru
     if (rc)
         return rc;
     status.members = p;
-    for (uint32_t i = 0; i < CM_MEMBERS_MAX; i++)
+    for (uint32_t i = 0; i < c->members.end; i++)
         if (c->members.slots[i].used)
             fill_member(c, &c->members.slots[i], i, &status.members[status.members_count++]);
     struct pr_buffer packed;

@@ -56,7 +56,7 @@ static enum cm_err check_gallery(const struct co_core *c, const struct pr_hello 
 static enum cm_err check_class(const struct co_core *c, const struct pr_hello *hello,
                                struct cm_error *e)
 {
-    for (uint32_t i = 0; i < CM_MEMBERS_MAX && !c->config.allow_mixed; i++) {
+    for (uint32_t i = 0; i < c->members.end && !c->config.allow_mixed; i++) {
         const struct co_member *m = &c->members.slots[i];
         if (m->used && strcmp(m->hello.node, hello->node) != 0 &&
             strcmp(m->hello.numeric_class, hello->numeric_class) != 0)
