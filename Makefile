@@ -185,10 +185,14 @@ fuzz-run: $(FUZZERS)
 	        $$(ls -d tests/fuzz/corpus/$$name 2>/dev/null); done
 	@echo "fuzz: $(words $^) fuzzers, $(FUZZ_SECONDS) s each, nothing found"
 
+BENCHES := $(patsubst ops/bench/%.c,$(OUT)/bench/%,$(filter-out %/support.c,$(wildcard ops/bench/*.c)))
+
 .PHONY: bench
 bench: ## pairs/s, GFLOP/s, import MB/s, and the time outside scoring
-bench: all
+bench: all $(BENCHES)
 	@ops/bench/run $(OUT)
+$(BENCHES): $(OUT)/bench/%: $(OUT)/obj/ops/bench/%.o $(OUT)/obj/ops/bench/support.o $(ALL_LIBS)
+	$(link) $(LIBS_PURE) $(LIBS_WORLD)
 
 # --- what is kept to ---------------------------------------------------------------------------
 
