@@ -17,6 +17,7 @@ struct io_handles {
     void (*release)(struct io_handles *h); /* after the last handle closed: frees the object */
 };
 
+/* libuv's loop inside ours. */
 uv_loop_t *io_loop_uv(struct io_loop *l);
 
 /* Counts a handle that its uv_X_init made part of `h`. */

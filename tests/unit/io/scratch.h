@@ -11,10 +11,12 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The folder. */
 struct scratch {
     char dir[64];
 };
 
+/* A new folder under /tmp. */
 static inline struct scratch scratch_new(void)
 {
     struct scratch s = {.dir = "/tmp/vitrine-io-XXXXXX"};
@@ -22,6 +24,7 @@ static inline struct scratch scratch_new(void)
     return s;
 }
 
+/* Removes it with all that is in it. */
 static inline void scratch_end(const struct scratch *s)
 {
     struct cm_error e;
@@ -36,6 +39,7 @@ static inline char *scratch_path(const struct scratch *s, const char *prefix, co
     return out;
 }
 
+/* A file of just these bytes. */
 static inline void write_file(const char *path, const void *data, size_t size)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

@@ -133,7 +133,7 @@ Test(io_endpoint, long_paths)
               e.text);
     char host[300] = "tcp://";
     memset(host + 6, 'h', 256);
-    strcpy(host + 6 + 256, ":7");
+    memcpy(host + 6 + 256, ":7", sizeof ":7");
     cr_assert_eq(io_endpoint_check(host, 1, &e), CM_EUSAGE);
     cr_assert(strstr(e.text, "has a host of more than 255 bytes"), "%s", e.text);
 }
@@ -143,7 +143,7 @@ static void leave_stale_socket(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     cr_assert(strlen(path) < sizeof address.sun_path);
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     cr_assert_eq(bind(fd, (struct sockaddr *)&address, sizeof address), 0);
     close(fd);

@@ -183,7 +183,7 @@ static pid_t orphan_pid(const char *path)
     void *text;
     size_t size;
     cr_assert_eq(io_read_file(path, 32, &text, &size, NULL), CM_OK);
-    pid_t pid = (pid_t)atol(text);
+    pid_t pid = (pid_t)strtol(text, NULL, 10);
     free(text);
     return pid;
 }
@@ -220,7 +220,9 @@ Test(io_process, knows_its_own_folder)
     struct cm_error e;
     cr_assert_eq(io_self_dir(dir, sizeof dir, &e), CM_OK, "%s", e.text);
     cr_assert_eq(dir[0], '/');
-    cr_assert_eq(access(strcat(dir, "/unit"), X_OK), 0, "%s", dir);
+    size_t length = strlen(dir);
+    snprintf(dir + length, sizeof dir - length, "/unit");
+    cr_assert_eq(access(dir, X_OK), 0, "%s", dir);
     cr_assert_eq(io_self_dir(small, sizeof small, &e), CM_ELIMIT);
     cr_assert_str_eq(e.text, "the path of this program is longer than 3 bytes");
 }
