@@ -9,7 +9,6 @@
 #include "common/mem.h"
 #include "common/options.h"
 #include "ops/bench/support.h"
-#include "ops/cli/cli.h"
 #include "ops/cli/client.h"
 #include "proto/file/npy.h"
 
@@ -194,7 +193,7 @@ int main(int argc, char **argv)
         .options_count = sizeof options / sizeof *options,
     };
     int exit_code;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     FILE *json = bench_json(a.json);
     if (a.starts) {

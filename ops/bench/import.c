@@ -10,7 +10,6 @@
 #include "common/mem.h"
 #include "common/options.h"
 #include "ops/bench/support.h"
-#include "ops/cli/cli.h"
 #include "proto/file/npy.h"
 #include "proto/file/safetensors.h"
 #include "worker/score/blas.h"
@@ -194,13 +193,13 @@ static void measure(const char *name, struct bench *b, FILE *json)
     double ratio = (double)sc_packed_bytes(b->model) / image_bytes;
     printf("%-8s %7.0f %6.0f %10.0f %6.0f %10.0f %9.0f %10.0f %9.0f   %4.1f %%\n", name, m[0], m[1],
            m[2], m[3], m[4], m[5], m[6], m[6] / ratio, 100 * m[7]);
-    fprintf(
-        json,
-        "{\"bench\":\"import\",\"size\":\"%s\",\"images\":%zu,\"mb_per_s_1\":%.1f,"
-        "\"mb_per_cpu_s_1\":%.1f,\"mb_per_s_2\":%.1f,\"mb_per_cpu_s_2\":%.1f,\"project_mb_per_s\":%.1f,"
-        "\"sgemm_mb_per_s\":%.1f,\"disk_mb_per_s\":%.1f,\"stored_per_input\":%.3f,"
-        "\"spread\":%.4f,\"rounds\":%zu}\n",
-        name, images, m[0], m[1], m[2], m[3], m[4], m[5], m[6], ratio, m[7], rounds);
+    fprintf(json,
+            "{\"bench\":\"import\",\"size\":\"%s\",\"images\":%zu,\"mb_per_s_1\":%.1f,"
+            "\"mb_per_cpu_s_1\":%.1f,\"mb_per_s_2\":%.1f,\"mb_per_cpu_s_2\":%.1f,"
+            "\"project_mb_per_s\":%.1f,"
+            "\"sgemm_mb_per_s\":%.1f,\"disk_mb_per_s\":%.1f,\"stored_per_input\":%.3f,"
+            "\"spread\":%.4f,\"rounds\":%zu}\n",
+            name, images, m[0], m[1], m[2], m[3], m[4], m[5], m[6], ratio, m[7], rounds);
 }
 
 int main(int argc, char **argv)
@@ -224,7 +223,7 @@ int main(int argc, char **argv)
         .options_count = sizeof options / sizeof *options,
     };
     int exit_code;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     struct bench b = {.a = &a};
     sc_blas_single_thread();

@@ -5,7 +5,6 @@
 #include "common/geometry.h"
 #include "common/options.h"
 #include "ops/bench/support.h"
-#include "ops/cli/cli.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -185,7 +184,7 @@ int main(int argc, char **argv)
         .options_count = sizeof options / sizeof *options,
     };
     int exit_code;
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     const struct cm_geometry *g = &bench_size_of(size)->geometry;
     write_weights(g, out);

@@ -10,7 +10,6 @@
 #include "common/mem.h"
 #include "common/options.h"
 #include "ops/bench/support.h"
-#include "ops/cli/cli.h"
 #include "proto/file/shard_format.h"
 #include "worker/score/blas.h"
 #include "worker/score/scorer.h"
@@ -233,7 +232,7 @@ int main(int argc, char **argv)
     };
     int exit_code;
     char core[80];
-    if (!cli_parse(&command, argc, argv, &exit_code))
+    if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     sc_blas_single_thread();
     bench_pin();
