@@ -5,6 +5,7 @@
 #include "proto/wire/buffer.h"
 #include "proto/wire/envelope.h"
 
+/* A beat of a minute, and ten of them missed, is as slow as it gets. */
 enum { PR_HEARTBEAT_MS_MAX = 60000, PR_DEAD_AFTER_MS_MAX = 600000 };
 
 struct pr_welcome {

@@ -32,10 +32,15 @@ enum cm_err pr_writer_close(struct pr_writer *w, struct pr_buffer *out)
 /* A key; its value must follow. */
 void pr_write_key(struct pr_writer *w, uint32_t key);
 
+/* An integer, in the shortest format that holds it. */
 void pr_write_u64(struct pr_writer *w, uint64_t v);
+/* The same; a negative one takes MessagePack's signed formats. */
 void pr_write_i64(struct pr_writer *w, int64_t v);
+/* A float32, whatever its value. */
 void pr_write_f32(struct pr_writer *w, float v);
+/* True or false. */
 void pr_write_bool(struct pr_writer *w, bool v);
+/* 16 bytes of binary data. */
 void pr_write_fingerprint(struct pr_writer *w, const struct cm_fingerprint *f);
 
 /* Text of `min` to `max` (at most CM_NAME_BYTES_MAX) bytes; what is not printable UTF-8 in it goes

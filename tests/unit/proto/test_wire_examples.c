@@ -1,5 +1,5 @@
 /* test_wire_examples.c: see test_wire_examples.h. */
-#include "test_wire_examples.h"
+#include "tests/unit/proto/test_wire_examples.h"
 
 #include "proto/wire/answer.h"
 #include "proto/wire/control.h"
@@ -230,70 +230,4 @@ enum cm_err wire_example_pack(enum pr_type type, struct pr_buffer *out, struct c
         break;
     }
     return pack_control(type, 0, out, e);
-}
-
-/* One for each message: unpack, pack, free. */
-#define REPACK(name, fini)                                                          \
-    static enum cm_err repack_##name(struct cm_bytes header, struct pr_buffer *out, \
-                                     struct cm_error *e)                            \
-    {                                                                               \
-        struct pr_##name m;                                                         \
-        enum cm_err rc = pr_##name##_unpack(header, &m, e);                         \
-        if (!rc)                                                                    \
-            rc = pr_##name##_pack(&m, out, e);                                      \
-        fini;                                                                       \
-        return rc;                                                                  \
-    }
-
-REPACK(hello, pr_hello_fini(&m))
-REPACK(welcome, (void)0)
-REPACK(refuse, (void)0)
-REPACK(heartbeat, (void)0)
-REPACK(search, pr_search_fini(&m))
-REPACK(result, pr_result_fini(&m))
-REPACK(query, (void)0)
-REPACK(answer, pr_answer_fini(&m))
-REPACK(error, (void)0)
-REPACK(status, pr_status_fini(&m))
-
-static enum cm_err repack_control(enum pr_type type, struct cm_bytes header, struct pr_buffer *out,
-                                  struct cm_error *e)
-{
-    struct pr_control m;
-    enum cm_err rc = pr_control_unpack(header, type, &m, e);
-    return rc ? rc : pr_control_pack(&m, out, e);
-}
-
-enum cm_err wire_repack(enum pr_type type, struct cm_bytes header, struct pr_buffer *out,
-                        struct cm_error *e)
-{
-    *out = (struct pr_buffer){0};
-    switch (type) {
-    case PR_HELLO:
-        return repack_hello(header, out, e);
-    case PR_WELCOME:
-        return repack_welcome(header, out, e);
-    case PR_REFUSE:
-        return repack_refuse(header, out, e);
-    case PR_HEARTBEAT:
-        return repack_heartbeat(header, out, e);
-    case PR_SEARCH:
-        return repack_search(header, out, e);
-    case PR_RESULT:
-        return repack_result(header, out, e);
-    case PR_QUERY:
-        return repack_query(header, out, e);
-    case PR_ANSWER:
-        return repack_answer(header, out, e);
-    case PR_ERROR:
-        return repack_error(header, out, e);
-    case PR_STATUS:
-        return repack_status(header, out, e);
-    case PR_REHELLO:
-    case PR_LEAVING:
-    case PR_CANCEL:
-    case PR_STATUS_REQUEST:
-        break;
-    }
-    return repack_control(type, header, out, e);
 }

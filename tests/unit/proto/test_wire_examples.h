@@ -13,13 +13,10 @@ struct wire_example {
     const char *file; /* under tests/golden/wire/v1/ */
 };
 
+/* All of them, one for each type. */
 extern const struct wire_example wire_examples[WIRE_EXAMPLES];
 
 /* Packs the example of a type. */
 enum cm_err wire_example_pack(enum pr_type type, struct pr_buffer *out, struct cm_error *e);
-
-/* Unpacks a message as `type`, packs what came out into *out and frees it. */
-enum cm_err wire_repack(enum pr_type type, struct cm_bytes header, struct pr_buffer *out,
-                        struct cm_error *e);
 
 #endif

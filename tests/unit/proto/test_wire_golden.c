@@ -2,7 +2,8 @@
  *
  * VITRINE_WRITE_GOLDEN=1 in the environment writes the files instead, for a message that is new. */
 #include "proto/wire/reader.h"
-#include "test_wire_examples.h"
+#include "tests/fuzz/wire_repack.h"
+#include "tests/unit/proto/test_wire_examples.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

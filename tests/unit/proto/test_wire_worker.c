@@ -11,6 +11,7 @@
 #include "proto/wire/welcome.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -119,13 +120,13 @@ Test(wire_hello, each_rule_holds)
 {
     struct pr_held_shard held[2];
     struct pr_hello m = small_hello(held);
-    strcpy(m.node, "a b");
+    snprintf(m.node, sizeof m.node, "%s", "a b");
     expect_refused(pr_hello_pack(&m, &b, &e), CM_EFORMAT, "node name \"a b\" must be 1 to 64");
     m = small_hello(held);
     m.node[0] = '\0';
     expect_refused(pr_hello_pack(&m, &b, &e), CM_EFORMAT, "node name \"\"");
     m = small_hello(held);
-    strcpy(m.numeric_class, "a\"b");
+    snprintf(m.numeric_class, sizeof m.numeric_class, "%s", "a\"b");
     expect_refused(pr_hello_pack(&m, &b, &e), CM_EFORMAT, "numeric class");
     m = small_hello(held);
     m.version_min = 0;

@@ -1,0 +1,179 @@
+/* wire_repack.h: a message of any type unpacked and packed again, for the fuzzer and the tests of
+ * proto/wire.
+ */
+#ifndef WIRE_REPACK_H
+#define WIRE_REPACK_H
+
+#include "proto/wire/answer.h"
+#include "proto/wire/control.h"
+#include "proto/wire/error.h"
+#include "proto/wire/heartbeat.h"
+#include "proto/wire/hello.h"
+#include "proto/wire/query.h"
+#include "proto/wire/refuse.h"
+#include "proto/wire/result.h"
+#include "proto/wire/search.h"
+#include "proto/wire/status.h"
+#include "proto/wire/welcome.h"
+
+/* As HELLO. */
+static inline enum cm_err repack_hello(struct cm_bytes header, struct pr_buffer *out,
+                                       struct cm_error *e)
+{
+    struct pr_hello m;
+    enum cm_err rc = pr_hello_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_hello_pack(&m, out, e);
+    pr_hello_fini(&m);
+    return rc;
+}
+
+/* As WELCOME. */
+static inline enum cm_err repack_welcome(struct cm_bytes header, struct pr_buffer *out,
+                                         struct cm_error *e)
+{
+    struct pr_welcome m;
+    enum cm_err rc = pr_welcome_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_welcome_pack(&m, out, e);
+    return rc;
+}
+
+/* As REFUSE. */
+static inline enum cm_err repack_refuse(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_refuse m;
+    enum cm_err rc = pr_refuse_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_refuse_pack(&m, out, e);
+    return rc;
+}
+
+/* As HEARTBEAT. */
+static inline enum cm_err repack_heartbeat(struct cm_bytes header, struct pr_buffer *out,
+                                           struct cm_error *e)
+{
+    struct pr_heartbeat m;
+    enum cm_err rc = pr_heartbeat_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_heartbeat_pack(&m, out, e);
+    return rc;
+}
+
+/* As SEARCH. */
+static inline enum cm_err repack_search(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_search m;
+    enum cm_err rc = pr_search_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_search_pack(&m, out, e);
+    pr_search_fini(&m);
+    return rc;
+}
+
+/* As RESULT. */
+static inline enum cm_err repack_result(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_result m;
+    enum cm_err rc = pr_result_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_result_pack(&m, out, e);
+    pr_result_fini(&m);
+    return rc;
+}
+
+/* As QUERY. */
+static inline enum cm_err repack_query(struct cm_bytes header, struct pr_buffer *out,
+                                       struct cm_error *e)
+{
+    struct pr_query m;
+    enum cm_err rc = pr_query_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_query_pack(&m, out, e);
+    return rc;
+}
+
+/* As ANSWER. */
+static inline enum cm_err repack_answer(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_answer m;
+    enum cm_err rc = pr_answer_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_answer_pack(&m, out, e);
+    pr_answer_fini(&m);
+    return rc;
+}
+
+/* As ERROR. */
+static inline enum cm_err repack_error(struct cm_bytes header, struct pr_buffer *out,
+                                       struct cm_error *e)
+{
+    struct pr_error m;
+    enum cm_err rc = pr_error_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_error_pack(&m, out, e);
+    return rc;
+}
+
+/* As STATUS. */
+static inline enum cm_err repack_status(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_status m;
+    enum cm_err rc = pr_status_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_status_pack(&m, out, e);
+    pr_status_fini(&m);
+    return rc;
+}
+
+/* The four without fields. */
+static inline enum cm_err repack_control(enum pr_type type, struct cm_bytes header,
+                                         struct pr_buffer *out, struct cm_error *e)
+{
+    struct pr_control m;
+    enum cm_err rc = pr_control_unpack(header, type, &m, e);
+    return rc ? rc : pr_control_pack(&m, out, e);
+}
+
+/* Unpacks a message as `type`, packs what came out into *out and frees it; *out is empty after a
+ * failure. */
+static inline enum cm_err wire_repack(enum pr_type type, struct cm_bytes header,
+                                      struct pr_buffer *out, struct cm_error *e)
+{
+    *out = (struct pr_buffer){0};
+    switch (type) {
+    case PR_HELLO:
+        return repack_hello(header, out, e);
+    case PR_WELCOME:
+        return repack_welcome(header, out, e);
+    case PR_REFUSE:
+        return repack_refuse(header, out, e);
+    case PR_HEARTBEAT:
+        return repack_heartbeat(header, out, e);
+    case PR_SEARCH:
+        return repack_search(header, out, e);
+    case PR_RESULT:
+        return repack_result(header, out, e);
+    case PR_QUERY:
+        return repack_query(header, out, e);
+    case PR_ANSWER:
+        return repack_answer(header, out, e);
+    case PR_ERROR:
+        return repack_error(header, out, e);
+    case PR_STATUS:
+        return repack_status(header, out, e);
+    case PR_REHELLO:
+    case PR_LEAVING:
+    case PR_CANCEL:
+    case PR_STATUS_REQUEST:
+        break;
+    }
+    return repack_control(type, header, out, e);
+}
+
+#endif
