@@ -16,13 +16,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define GREETING_PERIOD_NS  UINT64_C(250000000)
+#define DIALLING_PERIOD_NS  UINT64_C(20000000)   /* while there is no connection */
+#define GREETING_PERIOD_NS  UINT64_C(250000000)  /* while there is no answer */
 #define LEAVING_PERIOD_NS   UINT64_C(100000000)  /* so that REHELLO comes soon */
 #define LEAVING_PATIENCE_NS UINT64_C(1000000000) /* with a coordinator that has gone itself */
 
 /* Sends a packed message and releases it. A failure is no news: silence will tell. */
-static void send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *packed,
-                        struct cm_error *e)
+static enum cm_err send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *packed,
+                               struct cm_error *e)
 {
     if (!rc) {
         rc = w->io.send(w->io.ctx, (struct cm_bytes){packed->data, packed->size}, e);
@@ -30,9 +31,10 @@ static void send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *pac
     }
     if (rc)
         cm_log(w->log, CM_LOG_DEBUG, "unsent", "msg=\"%s\"", e->text);
+    return rc;
 }
 
-static void say_hello(struct wk_core *w)
+static enum cm_err say_hello(struct wk_core *w)
 {
     struct pr_hello hello = {
         .incarnation = w->config.incarnation,
@@ -48,13 +50,14 @@ static void say_hello(struct wk_core *w)
     snprintf(hello.numeric_class, sizeof hello.numeric_class, "%s", w->config.numeric_class);
     hello.held = calloc(w->config.held_count, sizeof *hello.held);
     if (!hello.held)
-        return; /* the next tick tries again */
+        return CM_ENOMEM; /* the next tick tries again */
     hello.held_count = w->config.held_count;
     for (uint32_t i = 0; i < w->config.held_count; i++)
         hello.held[i] =
             (struct pr_held_shard){{w->held[i].shard}, w->held[i].first_image, w->held[i].images};
-    send_packed(w, pr_hello_pack(&hello, &packed, &e), &packed, &e);
+    enum cm_err rc = send_packed(w, pr_hello_pack(&hello, &packed, &e), &packed, &e);
     pr_hello_fini(&hello);
+    return rc;
 }
 
 static void say_heartbeat(struct wk_core *w)
@@ -105,8 +108,7 @@ void wk_link_tick(struct wk_core *w)
     if (now < w->speak_ns)
         return;
     if (w->link == WK_GREETING) {
-        say_hello(w);
-        w->speak_ns = now + GREETING_PERIOD_NS;
+        w->speak_ns = now + (say_hello(w) ? DIALLING_PERIOD_NS : GREETING_PERIOD_NS);
     } else {
         say_heartbeat(w);
         w->speak_ns = now + (w->link == WK_LEAVING ? LEAVING_PERIOD_NS : w->heartbeat_ns);

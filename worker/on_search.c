@@ -65,7 +65,7 @@ static enum cm_err send_part(struct wk_core *w, const struct wk_search *s, struc
         .overflowed = part->overflowed,
         .queue_us = s->queue_us,
         .project_us = s->project_us,
-        .score_us = part->busy_ns / 1000,
+        .score_us = s->scoring_ns ? (wk_now(w) - s->scoring_ns) / 1000 : 0,
         .hits = {.count = part->topk.count},
     };
     enum cm_err rc = label_hits(w, part, &result.hits.items, e);

@@ -78,8 +78,10 @@ static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t 
             continue;
         part->taken[block] = 1;
         join(job, s);
-        if (!s->queue_us)
-            s->queue_us = (wk_now(w) - s->arrived_ns) / 1000;
+        if (!s->scoring_ns) {
+            s->scoring_ns = wk_now(w);
+            s->queue_us = (s->scoring_ns - s->arrived_ns) / 1000;
+        }
     }
     CM_ASSERT(job->queries_count > 0);
     w->cursor_held = held;
@@ -132,7 +134,6 @@ static void finish_block(struct wk_core *w, const struct wk_job *job, size_t que
     const struct wk_held *shard = &w->held[job->held];
     struct wk_part *part = wk_search_part(s, job->held);
     uint64_t images = wk_block_images(shard, job->block);
-    part->busy_ns += job->busy_ns / job->queries_count;
     part->blocks_left--;
     if (job->outcome) {
         part->corrupt = true;

@@ -30,7 +30,6 @@ struct wk_part {
     struct cm_topk topk;
     uint64_t images_scored;
     uint64_t overflowed; /* scores that were not finite */
-    uint64_t busy_ns;    /* compute spent on it */
     bool corrupt;        /* a block was left out for it */
     bool answered;
 };
@@ -44,6 +43,7 @@ struct wk_search {
     uint64_t deadline_ns;
     uint64_t queue_us; /* from arrival to the first scored block's start */
     uint64_t project_us;
+    uint64_t scoring_ns; /* when its first block began; 0 before */
     enum cm_dtype dtype;
     struct cm_blob *map; /* until it is projected */
     void *packed;        /* the query as shards store images */

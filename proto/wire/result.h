@@ -18,7 +18,7 @@ struct pr_result {
     uint64_t overflowed;    /* scores that were not finite, at most images_scored */
     uint64_t queue_us;      /* from arrival to the start of work */
     uint64_t project_us;    /* of the query */
-    uint64_t score_us;      /* of the images */
+    uint64_t score_us;      /* from the start of its first block on */
     struct pr_hits hits;    /* at most images_scored */
 };
 
