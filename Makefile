@@ -150,7 +150,7 @@ TSAN_SUPPRESSIONS := $(addprefix :suppressions=,$(abspath $(wildcard tests/tsan/
 .PHONY: tsan tsan-run
 tsan: ## the threaded parts under the thread sanitizer
 	@$(MAKE) --no-print-directory VARIANT=tsan tsan-run
-$(TSAN_DRIVERS): $(OUT)/tests/tsan/%: $(OUT)/obj/tests/tsan/%.o $(SUPPORT) $(ALL_LIBS)
+$(TSAN_DRIVERS): $(OUT)/tests/tsan/%: $(OUT)/obj/tests/tsan/%.o $(ALL_LIBS)
 	$(link) $(LIBS_PURE) $(LIBS_WORLD)
 # The sanitizer wants a memory layout that some kernels no longer give, hence setarch.
 tsan-run: $(TSAN_DRIVERS)
