@@ -1,6 +1,8 @@
 /* fake_gallery.c: see fake_gallery.h. */
 #include "tests/support/fake_gallery.h"
 
+#include "tests/support/random.h"
+
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <math.h>
@@ -53,19 +55,10 @@ struct cm_blob *fake_map(uint64_t query)
     return blob;
 }
 
-uint64_t fake_random(uint64_t *seed, uint64_t below)
-{
-    /* SplitMix64. */
-    uint64_t z = (*seed += UINT64_C(0x9e3779b97f4a7c15));
-    z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-    z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-    return (z ^ (z >> 31)) % below;
-}
-
 float fake_score(uint64_t query, uint64_t image)
 {
-    uint64_t seed = query * 1000003 + image;
-    uint64_t v = fake_random(&seed, 64);
+    struct test_random random = {query * 1000003 + image};
+    uint64_t v = test_random_below(&random, 64);
     return v == 63 ? INFINITY : (float)v / 4.0f - 5.0f;
 }
 

@@ -36,7 +36,4 @@ struct cm_image_meta fake_meta(uint64_t image, char name[FAKE_NAME_BYTES]);
 size_t fake_ranking(uint64_t query, const unsigned char *covered, uint64_t images, size_t k,
                     struct cm_hit *out);
 
-/* A pseudo-random number below `below`, the same for the same seed. Advances *seed. */
-uint64_t fake_random(uint64_t *seed, uint64_t below);
-
 #endif

@@ -1,6 +1,7 @@
 /* test_gather.c: results become one ranking, and what is missing is said. */
 #include "coordinator/gather.h"
 #include "tests/support/fake_co.h"
+#include "tests/support/random.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -51,13 +52,13 @@ static void expect_ranking(const struct pr_answer *answer, uint64_t query,
 }
 
 /* One query over four shards that come in a random order. */
-static void merge_once(struct fake_co *f, uint64_t query, uint64_t *seed)
+static void merge_once(struct fake_co *f, uint64_t query, struct test_random *seed)
 {
     unsigned char all[IMAGES];
     memset(all, 1, sizeof all);
-    uint32_t order[FAKE_SHARDS] = {0, 1, 2, 3}, k = 1 + (uint32_t)fake_random(seed, IMAGES);
+    uint32_t order[FAKE_SHARDS] = {0, 1, 2, 3}, k = 1 + (uint32_t)test_random_below(seed, IMAGES);
     for (uint32_t i = FAKE_SHARDS - 1; i > 0; i--) {
-        uint32_t j = (uint32_t)fake_random(seed, i + 1), keep = order[i];
+        uint32_t j = (uint32_t)test_random_below(seed, i + 1), keep = order[i];
         order[i] = order[j];
         order[j] = keep;
     }
@@ -79,7 +80,7 @@ Test(co_gather, merges_to_the_ranking_of_all_images)
     fake_co_init(&f);
     fake_co_join(&f, "w0", 0, 2);
     fake_co_join(&f, "w1", 2, 2);
-    uint64_t seed = 3;
+    struct test_random seed = {3};
     for (uint64_t query = 1; query <= 200; query++)
         merge_once(&f, query, &seed);
     fake_co_fini(&f);
@@ -106,19 +107,19 @@ static void take_split(struct co_gather *g, uint64_t query, uint32_t shard, uint
     cr_assert_eq(co_gather_on_result(g, 0, "c", &result, &e), CM_OK, "%s", e.text);
 }
 
-static void split_once(uint64_t *seed)
+static void split_once(struct test_random *seed)
 {
     struct co_gather *g;
     struct cm_error e;
     struct cm_peer client = test_peer("client");
     struct pr_query query =
-        fake_query(fake_random(seed, 1000), 1 + (uint32_t)fake_random(seed, 50), 9);
+        fake_query(test_random_below(seed, 1000), 1 + (uint32_t)test_random_below(seed, 50), 9);
     struct cm_blob *map = fake_map(1);
     cr_assert_eq(co_gather_new(&g, &query, &client, map, 5, &e), CM_OK);
     uint64_t cuts[IMAGES + 1] = {0};
     uint32_t shards = 0;
     while (cuts[shards] < IMAGES) {
-        cuts[shards + 1] = cuts[shards] + 1 + fake_random(seed, IMAGES - cuts[shards]);
+        cuts[shards + 1] = cuts[shards] + 1 + test_random_below(seed, IMAGES - cuts[shards]);
         shards++;
     }
     cr_assert_eq(co_gather_open(g, shards, 1, 5, &e), CM_OK);
@@ -145,7 +146,7 @@ static void split_once(uint64_t *seed)
 
 Test(co_gather, the_ranking_does_not_depend_on_the_split)
 {
-    uint64_t seed = 17;
+    struct test_random seed = {17};
     for (int i = 0; i < 300; i++)
         split_once(&seed);
 }

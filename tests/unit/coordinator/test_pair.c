@@ -3,6 +3,7 @@
  * that answer is the truth. */
 #include "tests/support/fake_co.h"
 #include "tests/support/fake_wk.h"
+#include "tests/support/random.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -36,7 +37,7 @@ struct place {
 struct world {
     struct fake_co co;
     struct place places[WORKERS];
-    uint64_t seed;
+    struct test_random seed;
     struct test_mailbox to_client;
     uint64_t query_of[QUERIES + 2];          /* by the coordinator's id + 1 */
     unsigned char sent[QUERIES + 2][IMAGES]; /* what the RESULTs sent were about */
@@ -88,7 +89,7 @@ static void die(struct world *w, int i)
     p->alive = false;
     test_mailbox_clear(&p->up);
     test_mailbox_clear(&p->down);
-    w->co.deaf = test_peer(fake_random(&w->seed, 2) ? p->address : "nobody");
+    w->co.deaf = test_peer(test_random_below(&w->seed, 2) ? p->address : "nobody");
     w->co.deaf_why = CM_EUNAVAIL;
 }
 
@@ -97,7 +98,7 @@ static void die(struct world *w, int i)
 /* Moves a message into a link; messages of one link do not overtake each other. */
 static void ship(struct world *w, struct test_mailbox *link, struct test_message *m)
 {
-    uint64_t due = w->co.now_ns + fake_random(&w->seed, DELAY_MS) * FAKE_MS;
+    uint64_t due = w->co.now_ns + test_random_below(&w->seed, DELAY_MS) * FAKE_MS;
     if (link->tail && link->tail->due_ns > due)
         due = link->tail->due_ns;
     test_mailbox_put(link, &m->to, m->header, m->payload)->due_ns = due;
@@ -160,7 +161,7 @@ static void arrive(struct world *w, int i, struct test_message *m, bool up)
 
 static void finish_job(struct world *w, struct place *p)
 {
-    size_t at = fake_random(&w->seed, p->wk.jobs_out);
+    size_t at = test_random_below(&w->seed, p->wk.jobs_out);
     const struct wk_job *job = p->wk.jobs[at];
     for (size_t q = 0; job->kind == WK_JOB_SCORE && q < job->queries_count; q++) {
         float query;
@@ -183,7 +184,7 @@ static void run_worker(struct world *w, int i)
     while (p->down.head && p->down.head->due_ns <= now)
         arrive(w, i, test_mailbox_pop(&p->down), false);
     if (p->wk.jobs_out > 0 && p->job_due_ns == 0)
-        p->job_due_ns = now + 1 + fake_random(&w->seed, JOB_MS * FAKE_MS);
+        p->job_due_ns = now + 1 + test_random_below(&w->seed, JOB_MS * FAKE_MS);
     post_all(w); /* results of before the job that ends now */
     if (p->wk.jobs_out > 0 && p->job_due_ns <= now)
         finish_job(w, p);
@@ -257,16 +258,16 @@ static void run(struct world *w, uint64_t ms)
 
 static void ask(struct world *w, uint64_t query, uint32_t deadline_ms)
 {
-    w->k[query] = 1 + (uint32_t)fake_random(&w->seed, IMAGES);
+    w->k[query] = 1 + (uint32_t)test_random_below(&w->seed, IMAGES);
     fake_co_query(&w->co, "client", query, w->k[query], deadline_ms);
 }
 
 static void upset(struct world *w)
 {
-    int i = (int)fake_random(&w->seed, WORKERS);
+    int i = (int)test_random_below(&w->seed, WORKERS);
     if (!w->places[i].alive)
         be_born(w, i);
-    else if (fake_random(&w->seed, 3) == 0)
+    else if (test_random_below(&w->seed, 3) == 0)
         die(w, i);
 }
 
@@ -274,15 +275,15 @@ static void simulate(uint64_t seed, unsigned *whole, unsigned *partial)
 {
     struct world *w = calloc(1, sizeof *w);
     cr_assert(w != NULL);
-    w->seed = seed;
+    w->seed.state = seed;
     fake_co_init(&w->co);
     for (int i = 0; i < WORKERS; i++)
         be_born(w, i);
     run(w, 2 * DELAY_MS);
     for (uint64_t query = 1; query <= QUERIES; query++) {
-        ask(w, query, 20 + (uint32_t)fake_random(&w->seed, 1000));
-        run(w, fake_random(&w->seed, PAUSE_MS));
-        if (fake_random(&w->seed, 4) == 0)
+        ask(w, query, 20 + (uint32_t)test_random_below(&w->seed, 1000));
+        run(w, test_random_below(&w->seed, PAUSE_MS));
+        if (test_random_below(&w->seed, 4) == 0)
             upset(w);
     }
     for (int i = 0; i < WORKERS; i++)

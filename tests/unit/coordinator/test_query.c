@@ -1,6 +1,7 @@
 /* test_query.c: what a client may ask, and what it is told. */
 #include "common/checksum.h"
 #include "tests/support/fake_co.h"
+#include "tests/support/random.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -175,12 +176,12 @@ Test(co_query, noise_is_counted_and_survived)
 {
     struct fake_co f;
     with_worker(&f);
-    uint64_t seed = 5;
+    struct test_random seed = {5};
     for (int i = 0; i < 2000; i++) {
         unsigned char noise[40];
-        size_t size = 1 + fake_random(&seed, sizeof noise);
+        size_t size = 1 + test_random_below(&seed, sizeof noise);
         for (size_t b = 0; b < size; b++)
-            noise[b] = (unsigned char)fake_random(&seed, 256);
+            noise[b] = (unsigned char)test_random_below(&seed, 256);
         fake_co_get(&f, i % 2 ? "w0" : "noisy", (struct cm_bytes){noise, size}, NULL);
     }
     struct cm_peer peer = test_peer("noisy");

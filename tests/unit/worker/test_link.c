@@ -2,6 +2,7 @@
 #include "proto/wire/heartbeat.h"
 #include "proto/wire/refuse.h"
 #include "tests/support/fake_wk.h"
+#include "tests/support/random.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -163,12 +164,12 @@ Test(wk_link, survives_noise)
 {
     struct fake_wk f;
     ready(&f);
-    uint64_t seed = 11;
+    struct test_random seed = {11};
     for (int i = 0; i < 2000; i++) {
         unsigned char noise[40];
-        size_t size = 1 + fake_random(&seed, sizeof noise);
+        size_t size = 1 + test_random_below(&seed, sizeof noise);
         for (size_t b = 0; b < size; b++)
-            noise[b] = (unsigned char)fake_random(&seed, 256);
+            noise[b] = (unsigned char)test_random_below(&seed, 256);
         wk_on_message(f.core, (struct cm_bytes){noise, size}, NULL);
     }
     fake_wk_control(&f, PR_STATUS_REQUEST, 1);

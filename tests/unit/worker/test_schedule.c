@@ -1,5 +1,6 @@
 /* test_schedule.c: whatever comes when, each query meets each of its blocks exactly once. */
 #include "tests/support/fake_wk.h"
+#include "tests/support/random.h"
 
 #include <criterion/criterion.h>
 #include <stdbool.h>
@@ -24,11 +25,11 @@ static void count_job(struct tally *t, const struct wk_job *job)
     }
 }
 
-static void finish_one(struct fake_wk *f, struct tally *t, uint64_t *seed)
+static void finish_one(struct fake_wk *f, struct tally *t, struct test_random *seed)
 {
     if (f->jobs_out == 0)
         return;
-    size_t i = fake_random(seed, f->jobs_out);
+    size_t i = test_random_below(seed, f->jobs_out);
     count_job(t, f->jobs[i]);
     fake_wk_finish(f, i);
 }
@@ -63,26 +64,27 @@ static void check_results(struct fake_wk *f, const struct tally *t)
         }
 }
 
-static void run_once(uint64_t seed)
+static void run_once(uint64_t number)
 {
+    struct test_random seed = {number};
     struct fake_wk f;
     struct tally t = {0};
     struct fake_wk_options o = fake_wk_defaults();
     o.gallery = fake_gallery(SHARDS, BLOCKS * 4);
     o.shards = SHARDS;
-    o.jobs = 1 + (uint32_t)fake_random(&seed, 6);
+    o.jobs = 1 + (uint32_t)test_random_below(&seed, 6);
     o.credits = QUERIES;
     fake_wk_init_ready(&f, &o);
     for (uint64_t q = 1; q <= QUERIES;) {
-        uint64_t dice = fake_random(&seed, 10);
+        uint64_t dice = test_random_below(&seed, 10);
         if (dice < 2) {
-            t.first[q] = (uint32_t)fake_random(&seed, SHARDS);
-            t.count[q] = 1 + (uint32_t)fake_random(&seed, SHARDS - t.first[q]);
-            fake_wk_search(&f, q, 1 + (uint32_t)fake_random(&seed, 30), 60000000, t.first[q],
+            t.first[q] = (uint32_t)test_random_below(&seed, SHARDS);
+            t.count[q] = 1 + (uint32_t)test_random_below(&seed, SHARDS - t.first[q]);
+            fake_wk_search(&f, q, 1 + (uint32_t)test_random_below(&seed, 30), 60000000, t.first[q],
                            t.count[q]);
             q++;
-        } else if (dice == 2 && q > 1 && fake_random(&seed, 3) == 0) {
-            uint64_t victim = 1 + fake_random(&seed, q - 1);
+        } else if (dice == 2 && q > 1 && test_random_below(&seed, 3) == 0) {
+            uint64_t victim = 1 + test_random_below(&seed, q - 1);
             t.cancelled[victim] = true;
             fake_wk_control(&f, PR_CANCEL, victim);
         } else {
