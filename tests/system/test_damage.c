@@ -38,7 +38,7 @@ static json_t *search(struct test_cluster *c, json_int_t shard, json_int_t image
         cr_assert(test_has(answer, "degraded", "corrupt"), "%s", r.out);
     }
     cr_assert_eq(test_number(answer, "coverage.images"), images);
-    cr_assert_eq(json_array_size(json_object_get(answer, "hits")), images);
+    cr_assert_eq(json_array_size(json_object_get(answer, "hits")), (size_t)images);
     cr_assert(!io_child_poll(&c->workers[0].run.child), "the worker died");
     json_decref(answers);
     test_run_fini(&r);

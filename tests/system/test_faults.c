@@ -24,7 +24,7 @@ static void check_missing(const json_t *answer, json_int_t first, json_int_t las
                           const char *reason)
 {
     const json_t *missing = json_object_get(answer, "missing");
-    cr_assert_eq(json_array_size(missing), last - first + 1);
+    cr_assert_eq(json_array_size(missing), (size_t)(last - first + 1));
     for (json_int_t s = first; s <= last; s++) {
         const json_t *item = json_array_get(missing, (size_t)(s - first));
         cr_assert_eq(test_number(item, "shard"), s);
@@ -182,7 +182,7 @@ static void check_blocks(const json_t *answer)
         lacking += test_number(m, "images") - test_number(m, "images_scored");
     }
     cr_assert_eq(test_number(answer, "coverage.images"), IMAGES - lacking);
-    cr_assert_eq(json_array_size(json_object_get(answer, "hits")), IMAGES - lacking);
+    cr_assert_eq(json_array_size(json_object_get(answer, "hits")), (size_t)(IMAGES - lacking));
 }
 
 /* Too little time for a worker that is hard at it: the blocks that it finished are the answer. */
