@@ -45,13 +45,15 @@
 #define CM_DEADLINE_MS_MAX   (24u * 3600u * 1000u)
 #define CM_MEMBERS_MAX       1024u
 #define CM_QUERIES_QUEUED    256u /* admitted and waiting; one more is refused as busy */
-#define CM_QUERIES_INFLIGHT  64u  /* dispatched; 64 x 16 MiB of maps at the most */
-#define CM_WORKER_CREDITS    16u  /* searches one worker takes at a time */
-#define CM_BATCH_QUERIES_MAX 8u   /* queries scored in one pass over a block */
+#define CM_QUEUED_BYTES_MAX  (UINT64_C(512) << 20) /* and this much of maps; likewise */
+#define CM_QUERIES_INFLIGHT  64u                   /* dispatched; 64 x 16 MiB of maps at the most */
+#define CM_WORKER_CREDITS    16u                   /* searches one worker takes at a time */
+#define CM_BATCH_QUERIES_MAX 8u                    /* queries scored in one pass over a block */
 
 static_assert(CM_TOKENS_MAX <= CM_SIDE_MAX * CM_SIDE_MAX, "some maps reach the token limit");
 static_assert(CM_BLOCK_IMAGES_MIN <= CM_BLOCK_IMAGES_MAX, "a block has a size");
 static_assert(2 * CM_NAME_BYTES_MAX < CM_CSV_ROW_BYTES_MAX, "every name allowed fits a row");
+static_assert(CM_QUEUED_BYTES_MAX >= CM_MAP_BYTES_MAX, "a query can wait");
 static_assert(CM_WORKER_CREDITS <= CM_QUERIES_INFLIGHT, "one worker can use all its credits");
 static_assert((uint64_t)CM_QUERIES_INFLIGHT * CM_MAP_BYTES_MAX <= (UINT64_C(1) << 30),
               "dispatched maps stay under 1 GiB in the coordinator");

@@ -70,8 +70,18 @@ static void admit(struct co_core *c, const struct cm_peer *from, const struct pr
     co_scatter_waiting(c);
 }
 
+/* Would one more query make those that wait too many, or too large? */
+static bool queue_is_full(const struct co_core *c, const struct cm_blob *map)
+{
+    uint64_t bytes = map ? cm_blob_size(map) : 0;
+    for (const struct co_gather *g = c->waiting.head; g; g = g->next)
+        bytes += cm_blob_size(g->payload);
+    return c->waiting.count >= CM_QUERIES_QUEUED || bytes > CM_QUEUED_BYTES_MAX;
+}
+
 /* Refuses a query at the door for the cluster's sake. True if it did. */
-static bool turn_away(struct co_core *c, const struct cm_peer *from, struct cm_query_id id)
+static bool turn_away(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                      const struct cm_blob *map)
 {
     if (c->closed)
         co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_BUSY_MS,
@@ -79,7 +89,7 @@ static bool turn_away(struct co_core *c, const struct cm_peer *from, struct cm_q
     else if (!c->has_gallery)
         co_send_error(c, from, id, PR_ERROR_NO_GALLERY, RETRY_NO_GALLERY_MS,
                       "no worker has joined this coordinator yet, so there is no gallery");
-    else if (c->waiting.count >= CM_QUERIES_QUEUED)
+    else if (queue_is_full(c, map))
         co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_BUSY_MS,
                       "as many queries wait as the coordinator takes");
     else
@@ -92,7 +102,7 @@ void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_
 {
     struct pr_query query;
     struct cm_error e;
-    if (turn_away(c, from, id))
+    if (turn_away(c, from, id, payload))
         return;
     enum cm_err rc = pr_query_unpack(header, &query, &e);
     if (!rc)

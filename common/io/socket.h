@@ -16,7 +16,8 @@
 #include <stdint.h>
 
 /* Per peer, in messages; backstops above every credit, since a peer that fills its queue is taken
- * for dead by ZeroMQ's own heartbeat. */
+ * for dead by ZeroMQ's own heartbeat. IO_QUEUE_OUT is a ROUTER's: what a DEALER sends is bounded by
+ * what it was asked. */
 enum {
     IO_QUEUE_OUT = 512,
     IO_QUEUE_IN = 64,

@@ -1,10 +1,12 @@
 /* test_query.c: what a client may ask, and what it is told. */
 #include "common/checksum.h"
+#include "common/mem.h"
 #include "tests/support/fake_co.h"
 #include "tests/support/random.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void expect_error(struct fake_co *f, uint64_t id, enum pr_error_code code, const char *word)
@@ -134,6 +136,41 @@ Test(co_query, more_than_the_queue_holds_is_busy)
     fake_co_query(&f, "client", 999, 5, 1000);
     expect_error(&f, 999, PR_ERROR_BUSY, "as many queries wait");
     fake_co_fini(&f);
+}
+
+/* Maps of 16 MiB: 32 of them are 512 MiB, long before 256 queries wait. */
+Test(co_query, more_bytes_than_the_queue_holds_is_busy)
+{
+    enum { SIDE = 64, CHANNELS = CM_MAP_BYTES_MAX / (SIDE * SIDE * sizeof(float)) };
+    struct fake_co f;
+    struct pr_hello hello;
+    struct pr_held_shard held[FAKE_SHARDS];
+    struct cm_error e;
+    struct cm_blob *map;
+    void *zeros;
+    fake_co_init(&f);
+    f.gallery.geometry.height = f.gallery.geometry.width = SIDE;
+    f.gallery.geometry.channels = CHANNELS;
+    f.gallery.geometry.layers = 1;
+    fake_hello(&hello, held, "w0", &f.gallery, 0, FAKE_SHARDS);
+    hello.credits = 1;
+    fake_co_hello(&f, "w0", &hello);
+    fake_co_take(&f, "w0", PR_WELCOME);
+    cr_assert_eq(cm_new(&zeros, CM_MAP_BYTES_MAX, 1, &e), CM_OK);
+    cr_assert_eq(cm_blob_new(&map, zeros, CM_MAP_BYTES_MAX, free, zeros, &e), CM_OK);
+    struct pr_query query = fake_query(0, 5, 1000);
+    query.dtype = CM_DTYPE_F32;
+    query.height = query.width = SIDE;
+    query.channels = CHANNELS;
+    query.payload_crc32c = cm_crc32c(0, zeros, CM_MAP_BYTES_MAX);
+    for (; query.id.v <= CM_QUEUED_BYTES_MAX / CM_MAP_BYTES_MAX; query.id.v++)
+        fake_co_query_as(&f, "client", &query, map);
+    fake_co_take(&f, "w0", PR_SEARCH);
+    cr_assert_eq(f.sent.count, 0, "one runs, and 32 wait");
+    fake_co_query_as(&f, "client", &query, map);
+    expect_error(&f, query.id.v, PR_ERROR_BUSY, "as many queries wait");
+    fake_co_fini(&f);
+    cm_blob_unref(&map);
 }
 
 Test(co_query, a_closed_coordinator_finishes_and_takes_no_more)
