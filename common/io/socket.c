@@ -410,12 +410,17 @@ static enum cm_err blob_of_frame(struct cm_blob **out, zmq_msg_t *frame, struct 
     return rc;
 }
 
-static void take_peer(struct cm_peer *peer, zmq_msg_t *frame)
+/* ZMTP allows 255 bytes, but libzmq takes whatever a peer's handshake claims. */
+static enum cm_err take_peer(struct cm_peer *peer, zmq_msg_t *frame, struct cm_error *e)
 {
     size_t size = zmq_msg_size(frame);
-    CM_ASSERT(size <= sizeof peer->bytes); /* ZMTP's own limit */
+    if (size > sizeof peer->bytes)
+        return cm_fail(e, CM_EFORMAT,
+                       "a message from an address of %zu bytes; at most %zu are right", size,
+                       sizeof peer->bytes);
     peer->size = (uint8_t)size;
     memcpy(peer->bytes, zmq_msg_data(frame), size);
+    return CM_OK;
 }
 
 static enum cm_err take_header(struct io_incoming *in, zmq_msg_t *frame, struct cm_error *e)
@@ -436,10 +441,8 @@ static enum cm_err take_header(struct io_incoming *in, zmq_msg_t *frame, struct 
 static enum cm_err take_frame(const struct io_socket *s, struct io_incoming *in, size_t index,
                               zmq_msg_t *frame, struct cm_error *e)
 {
-    if (s->is_router && index == 0) {
-        take_peer(&in->peer, frame);
-        return CM_OK;
-    }
+    if (s->is_router && index == 0)
+        return take_peer(&in->peer, frame, e);
     size_t place = s->is_router ? index - 1 : index;
     if (place == 0)
         return take_header(in, frame, e);

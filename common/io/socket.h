@@ -76,8 +76,9 @@ struct io_incoming {
 
 /* The next message, if one waits; io_incoming_fini in every case. Frames behind the payload are
  * dropped. Errors: CM_EBUSY (none waits); CM_EFORMAT (a message that none of ours can be: more than
- * CM_FRAMES_MAX frames, no header, one over CM_HEADER_BYTES_MAX; it is dropped whole, in->peer says
- * who sent it); CM_ENOMEM (dropped likewise); CM_EIO. */
+ * CM_FRAMES_MAX frames, no header, one over CM_HEADER_BYTES_MAX, an address over 255 bytes; it is
+ * dropped whole, in->peer says who sent it, size 0 where its address is what is wrong); CM_ENOMEM
+ * (dropped likewise); CM_EIO. */
 enum cm_err io_recv(struct io_socket *s, struct io_incoming *in, struct cm_error *e)
     __attribute__((warn_unused_result));
 void io_incoming_fini(struct io_incoming *in);

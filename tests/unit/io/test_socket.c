@@ -408,6 +408,47 @@ Test(io_socket, old_protocols_are_refused)
     free_pair(&p);
 }
 
+static void send_raw(int fd, const void *data, size_t size)
+{
+    cr_assert_eq(send(fd, data, size, MSG_NOSIGNAL), (ssize_t)size);
+}
+
+/* A connection that says ZMTP 3.0's greeting and a READY as a DEALER whose routing id has 300
+ * bytes; then "hello". */
+static int connect_with_long_address(const char *endpoint)
+{
+    static const char greeting[64] = "\xff\0\0\0\0\0\0\0\0\x7f\x03\0NULL";
+    static const char ready[] = "\x06\0\0\0\0\0\0\x01\x55" /* a command of 341 bytes */
+                                "\x05READY\x0bSocket-Type\0\0\0\x06"
+                                "DEALER\x08Identity\0\0\x01\x2c";
+    char address[300], theirs[sizeof greeting];
+    int fd = connect_raw_tcp(endpoint);
+    send_raw(fd, greeting, sizeof greeting);
+    cr_assert_eq(recv(fd, theirs, sizeof theirs, MSG_WAITALL), (ssize_t)sizeof theirs);
+    send_raw(fd, ready, sizeof ready - 1);
+    send_raw(fd, memset(address, 'A', sizeof address), sizeof address);
+    send_raw(fd, "\0\x05hello", 7);
+    return fd;
+}
+
+Test(io_socket, an_address_that_no_peer_can_have)
+{
+    struct pair p;
+    struct io_incoming in;
+    struct cm_error e;
+    new_pair(&p, "tcp://127.0.0.1:0");
+    int fd = connect_with_long_address(io_socket_endpoint(p.router));
+    cr_assert_eq(io_wait(p.router, PATIENCE_MS, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(io_recv(p.router, &in, &e), CM_EFORMAT);
+    cr_assert_str_eq(e.text, "a message from an address of 300 bytes; at most 255 are right");
+    cr_assert(in.peer.size == 0 && in.payload == NULL && in.header.size == 0);
+    io_incoming_fini(&in);
+    send_text(p.dealer, NULL, "undisturbed");
+    expect_text(p.router, "undisturbed");
+    close(fd);
+    free_pair(&p);
+}
+
 /* libzmq 4.3.4 aborts if such a connection gets its first message while the socket closes. */
 Test(io_socket, closing_under_strangers)
 {
