@@ -221,16 +221,18 @@ static enum cm_err on_error(struct search *s, const struct pr_error *error, stru
     return cm_fail(e, code, "query %" PRIu64 ": %s", f->label.index, error->text);
 }
 
-/* The coordinator lives, but is it the one that knows our queries? One that started after they were
- * sent does not: they are sent again. */
+/* The coordinator lives, but does it know our queries? One that started after they were sent does
+ * not, nor does one that has no query at all: the answer came before this, or went to the address
+ * that we had before the connection broke. They are sent again. */
 static enum cm_err on_status(struct search *s, const struct pr_status *status, struct cm_error *e)
 {
     enum cm_err rc = CM_OK;
     uint64_t now = io_now_ns();
+    bool has_none = status->queries_waiting + status->queries_inflight == 0;
     s->asked = false;
     for (size_t i = 0; !rc && i < WINDOW; i++) {
         struct flight *f = &s->ring[i];
-        if (f->used && !f->answered && now - f->sent_ns > ms(status->uptime_ms))
+        if (f->used && !f->answered && (has_none || now - f->sent_ns > ms(status->uptime_ms)))
             rc = send_flight(s, f, e);
     }
     return rc;
