@@ -1,4 +1,5 @@
 /* main.c: vitrine-coordinator: flags in, edge run, exit code out. */
+#include "common/io/file.h"
 #include "common/limits.h"
 #include "common/options.h"
 #include "coordinator/coordinator_uv.h"
@@ -42,6 +43,7 @@ static int run(const struct args *a, const struct cm_command *command)
     if (cm_log_level_parse(a->log_level, &level, &e))
         return cm_command_fail(command, &e);
     cm_log_init(&log, STDERR_FILENO, level, "coordinator");
+    io_raise_file_limit();
     return co_edge_run(&o, &log, &e) ? cm_command_fail(command, &e) : CM_EXIT_OK;
 }
 

@@ -1,5 +1,6 @@
 /* main.c: vitrine-worker: flags in, edge run, exit code out. */
 #include "common/io/cpu.h"
+#include "common/io/file.h"
 #include "common/limits.h"
 #include "common/options.h"
 #include "worker/score/blas.h"
@@ -45,6 +46,7 @@ static int run(const struct args *a, const struct cm_command *command)
     if (cm_log_level_parse(a->log_level, &level, &e) || check_node(o.node, &e))
         return cm_command_fail(command, &e);
     cm_log_init(&log, STDERR_FILENO, level, o.node);
+    io_raise_file_limit();
     return wk_edge_run(&o, &log, &e) ? cm_command_fail(command, &e) : CM_EXIT_OK;
 }
 

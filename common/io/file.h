@@ -38,4 +38,8 @@ enum cm_err io_remove_tree(const char *path, struct cm_error *e);
 enum cm_err io_lock_file(const char *path, int *fd, struct cm_error *e)
     __attribute__((warn_unused_result));
 
+/* Lets this process have as many files open as the hard limit allows: a mapped shard and a
+ * connection are one each, and the usual soft limit is 1024. Nothing changes where that fails. */
+void io_raise_file_limit(void);
+
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { CHILDREN_MAX = 16, WAIT_MS = 60000 };
 
@@ -101,6 +102,27 @@ Test(local, search_with_a_cluster_of_its_own)
     cr_assert_str_eq(local, remote);
     free(local);
     free(remote);
+    test_run_fini(&r);
+    test_cluster_fini(&c);
+}
+
+/* A worker maps each of its shards, and a map keeps its file open. */
+Test(local, more_shards_than_files_may_be_open)
+{
+    enum { FILES = 64, SHARDS = 112 };
+    struct test_cluster c;
+    struct test_run r;
+    struct rlimit limit;
+    struct test_material one;
+    prepare(&c, &test_sample, SHARDS);
+    one = test_few_queries(&c, &test_sample, 1);
+    cr_assert_eq(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert(limit.rlim_max > SHARDS + FILES, "the hard limit is too low for this test");
+    limit.rlim_cur = FILES;
+    cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    cr_assert_eq(TEST_RUN(&r, "vitrine", "search", "--gallery", test_cluster_path(&c, "g"),
+                          "--workers", "1", "--features", one.query, "--min-coverage", "1"),
+                 0, "%s", r.err);
     test_run_fini(&r);
     test_cluster_fini(&c);
 }
