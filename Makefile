@@ -40,10 +40,17 @@ endif
 edge_of = $(filter %_uv.c,$(1))
 core_of = $(filter-out %_uv.c %/main.c,$(1))
 
+# A kernel's file says in its name what processor it is for; elsewhere it is not built.
+X86_KERNELS := %_avx2.c %_avx512.c
+KERNELS := $(wildcard worker/score/kernels/*.c)
+ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+KERNELS := $(filter-out $(X86_KERNELS),$(KERNELS))
+endif
+
 SRC_common           := $(wildcard common/*.c)
 SRC_io               := $(wildcard common/io/*.c)
 SRC_proto            := $(wildcard proto/wire/*.c) $(wildcard proto/file/*.c)
-SRC_score            := $(wildcard worker/score/*.c)
+SRC_score            := $(wildcard worker/score/*.c) $(KERNELS)
 SRC_store            := $(wildcard worker/store/*.c)
 SRC_worker_core      := $(call core_of,$(wildcard worker/*.c))
 SRC_worker_edge      := $(call edge_of,$(wildcard worker/*.c))
@@ -57,7 +64,9 @@ lib = $(OUT)/lib$(1).a
 obj = $(patsubst %.c,$(OUT)/obj/%.o,$(1))
 
 LIBS_PURE  := -lmsgpackc -lcsv -ljansson -lisal -lxxhash -lm
-LIBS_WORLD := -lzmq -luv -lopenblas
+LIBS_WORLD := -lzmq -luv
+# What benchmarks compare with; no program needs it.
+LIBS_RIVAL := -lopenblas
 
 .PHONY: all
 all: ## the three programs, in build/release/bin (the default)
@@ -83,9 +92,13 @@ $(OUT)/obj/%.o: %.c | packages
 	@mkdir -p $(@D)
 	$(if $(V),,@echo "  CC $<";) $(CC) $(ALL_CFLAGS) $(EXTRA_CFLAGS) -c $< -o $@
 
-# The scorer's plain loops (mask, maxima) want the vectoriser; contraction stays off so that they
-# give the same bits on every machine.
-$(OUT)/obj/worker/score/%.o: EXTRA_CFLAGS := -O3 -ffp-contract=off
+# The scorer wants the optimiser in every variant; contraction stays off, so that a fused
+# multiply-add is only where the code says so, and bits are the same on every machine. The build is
+# for any x86-64; each kernel is for its own instruction set, and table.c asks before it runs one.
+SCORE := $(OUT)/obj/worker/score
+$(SCORE)/%.o: EXTRA_CFLAGS := -O3 -ffp-contract=off
+$(SCORE)/kernels/%_avx2.o: EXTRA_CFLAGS += -mavx2 -mfma
+$(SCORE)/kernels/%_avx512.o: EXTRA_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 
 COORDINATOR_LIBS := $(foreach l,coordinator_edge coordinator_core io proto common,$(call lib,$(l)))
 WORKER_LIBS := $(foreach l,worker_edge worker_core store score io proto common,$(call lib,$(l)))
@@ -155,7 +168,7 @@ $(TSAN_DRIVERS): $(OUT)/tests/tsan/%: $(OUT)/obj/tests/tsan/%.o $(ALL_LIBS)
 # The sanitizer wants a memory layout that some kernels no longer give, hence setarch.
 tsan-run: $(TSAN_DRIVERS)
 	@set -e; for driver in $^; do echo "== $$driver"; \
-	    OPENBLAS_NUM_THREADS=1 TSAN_OPTIONS="exitcode=66$(TSAN_SUPPRESSIONS)" setarch -R $$driver; done
+	    TSAN_OPTIONS="exitcode=66$(TSAN_SUPPRESSIONS)" setarch -R $$driver; done
 	@echo "tsan: $(words $^) drivers, no report"
 
 # --- what is measured --------------------------------------------------------------------------
@@ -192,7 +205,7 @@ bench: ## pairs/s, GFLOP/s, import MB/s, and the time outside scoring
 bench: all $(BENCHES)
 	@ops/bench/run $(OUT)
 $(BENCHES): $(OUT)/bench/%: $(OUT)/obj/ops/bench/%.o $(OUT)/obj/ops/bench/support.o $(ALL_LIBS)
-	$(link) $(LIBS_PURE) $(LIBS_WORLD)
+	$(link) $(LIBS_PURE) $(LIBS_WORLD) $(LIBS_RIVAL)
 
 # --- what is kept to ---------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@
 #define CM_SHARD_BYTES_MAX  (UINT64_C(1) << 50) /* so that no sum of sizes in a shard can wrap */
 #define CM_SHARDS_GOAL      16u /* so that a small gallery still spreads over workers */
 #define CM_BLOCK_BYTES_GOAL (UINT64_C(8) << 20)
-#define CM_BLOCK_IMAGES_MIN 32u /* the matcher's head runs over 32 pairs at a time */
+#define CM_BLOCK_IMAGES_MIN 32u /* the matcher's head wants that many pairs at a time */
 #define CM_BLOCK_IMAGES_MAX 256u
 #define CM_NAME_BYTES_MAX   4096u /* an image's name: a path (PATH_MAX) */
 

@@ -63,7 +63,7 @@ static enum cm_err check_class(const struct co_core *c, const struct pr_hello *h
             return cm_fail(e, CM_EMISMATCH,
                            "the cluster computes in numeric class %s, the worker in %s: the last "
                            "bits of scores would depend on who computes them; set "
-                           "OPENBLAS_CORETYPE alike on all machines, or start the coordinator "
+                           "VITRINE_KERNEL alike on all machines, or start the coordinator "
                            "with --allow-mixed",
                            m->hello.numeric_class, hello->numeric_class);
     }

@@ -3,7 +3,7 @@
 #include "common/io/file.h"
 #include "common/limits.h"
 #include "common/options.h"
-#include "worker/score/blas.h"
+#include "worker/score/kernels/table.h"
 #include "worker/worker_uv.h"
 
 #include <stdio.h>
@@ -43,7 +43,9 @@ static int run(const struct args *a, const struct cm_command *command)
         .threads = (unsigned)a->threads,
         .credits = (uint32_t)a->credits,
     };
-    if (cm_log_level_parse(a->log_level, &level, &e) || check_node(o.node, &e))
+    const struct sc_kernel *kernel; /* asked early: a wrong VITRINE_KERNEL is no gallery's fault */
+    if (cm_log_level_parse(a->log_level, &level, &e) || check_node(o.node, &e) ||
+        sc_kernel_choose(&kernel, CM_F32, &e))
         return cm_command_fail(command, &e);
     cm_log_init(&log, STDERR_FILENO, level, o.node);
     io_raise_file_limit();
@@ -52,7 +54,6 @@ static int run(const struct args *a, const struct cm_command *command)
 
 int main(int argc, char **argv)
 {
-    sc_blas_single_thread();
     struct args a = {.log_level = "info", .threads = io_cpu_count(), .credits = CM_WORKER_CREDITS};
     const struct cm_option options[] = {
         {"connect", 'c', CM_OPTION_TEXT, true, "ENDPOINT", "the coordinator's --listen endpoint", 0,

@@ -260,8 +260,9 @@ static enum cm_err new_core(struct edge *edge, struct cm_error *e)
     struct wk_io io = {edge, send, reconnect, start_job, meta, refused, now_ns};
     if (getrandom(&config.incarnation, sizeof config.incarnation, 0) < 0)
         return cm_fail_errno(e, errno, "cannot get random bytes");
-    cm_log(edge->log, CM_LOG_INFO, "serving", "gallery=%s shards=%u threads=%u class=%s",
-           edge->o->gallery, edge->shards_count, edge->o->threads, edge->numeric_class);
+    cm_log(edge->log, CM_LOG_INFO, "serving", "gallery=%s shards=%u threads=%u class=%s kernel=%s",
+           edge->o->gallery, edge->shards_count, edge->o->threads, edge->numeric_class,
+           sc_kernel_name(edge->model));
     return wk_new(&edge->core, &config, &io, edge->log, e);
 }
 

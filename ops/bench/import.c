@@ -12,7 +12,6 @@
 #include "ops/bench/support.h"
 #include "proto/file/npy.h"
 #include "proto/file/safetensors.h"
-#include "worker/score/blas.h"
 #include "worker/score/scorer.h"
 
 #include <errno.h>
@@ -226,7 +225,6 @@ int main(int argc, char **argv)
     if (!cm_command_begin(&command, argc, argv, &exit_code))
         return exit_code;
     struct bench b = {.a = &a};
-    sc_blas_single_thread();
     start(&b);
     if (b.maps->images < PROJECT_IMAGES)
         bench_fail("%s has fewer than %d images", a.input, PROJECT_IMAGES);

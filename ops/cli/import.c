@@ -7,6 +7,7 @@
 #include "ops/cli/cli.h"
 #include "ops/cli/json.h"
 #include "ops/cli/progress.h"
+#include "worker/score/kernels/table.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -78,7 +79,10 @@ static enum cm_err run(struct import_args *a, struct cm_error *e)
     };
     char *out = NULL;
     struct pr_manifest made;
-    enum cm_err rc = trim_slashes(a->out, &out, e);
+    const struct sc_kernel *kernel; /* asked early: a wrong VITRINE_KERNEL is no file's fault */
+    enum cm_err rc = sc_kernel_choose(&kernel, o.precision, e);
+    if (!rc)
+        rc = trim_slashes(a->out, &out, e);
     o.out = out;
     if (!rc)
         rc = st_import(&o, &made, e);

@@ -1,6 +1,5 @@
 /* main.c: vitrine: finds the command and runs it. */
 #include "ops/cli/cli.h"
-#include "worker/score/blas.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -46,7 +45,6 @@ static int finish(const char *name, int exit_code)
 
 int main(int argc, char **argv)
 {
-    sc_blas_single_thread();
     signal(SIGPIPE,
            SIG_IGN); /* a reader that goes away is an error to clean up after, no sudden end */
     signal(SIGXFSZ, SIG_IGN); /* so is a file over the limit of ulimit -f */

@@ -6,7 +6,7 @@
 #include "proto/file/npy.h"
 #include "proto/file/npy_writer.h"
 #include "proto/file/safetensors.h"
-#include "worker/score/blas.h"
+#include "worker/score/kernels/table.h"
 #include "worker/score/scorer.h"
 
 #include <inttypes.h>
@@ -157,7 +157,10 @@ static enum cm_err run(const struct score_args *args, struct cm_error *e)
     if (cm_precision_of_name(args->precision) != CM_F32)
         return cm_fail(e, CM_EUSAGE, "--precision is '%s'; f32 is the one there is",
                        args->precision);
-    enum cm_err rc = open_inputs(&r, args, e);
+    const struct sc_kernel *kernel; /* asked early: a wrong VITRINE_KERNEL is no file's fault */
+    enum cm_err rc = sc_kernel_choose(&kernel, CM_F32, e);
+    if (!rc)
+        rc = open_inputs(&r, args, e);
     if (!rc)
         rc = new_buffers(&r, e);
     if (!rc)

@@ -9,7 +9,6 @@
 #include "proto/file/npy.h"
 #include "proto/file/safetensors.h"
 #include "tests/support/matrix.h"
-#include "worker/score/blas.h"
 #include "worker/score/reference.h"
 #include "worker/score/scorer.h"
 
@@ -130,7 +129,6 @@ static void pack_gallery(struct parity *p)
 
 static void open_case(struct parity *p, const struct files *f)
 {
-    sc_blas_single_thread();
     *p = (struct parity){0};
     cr_assert_eq(pr_safetensors_read(&p->weights, f->model, &e), CM_OK, "%s", e.text);
     cr_assert_eq(sc_model_fold(&p->model, pr_safetensors_weights(p->weights), &e), CM_OK, "%s",

@@ -13,7 +13,6 @@
 #include "proto/wire/search.h"
 #include "proto/wire/welcome.h"
 #include "worker/compute_uv.h"
-#include "worker/score/blas.h"
 #include "worker/store/gallery.h"
 #include "worker/store/import.h"
 #include "worker/worker.h"
@@ -291,7 +290,6 @@ static void clean_up(struct driver *d)
 int main(void)
 {
     struct driver driver = {.results = 0}, *d = &driver;
-    sc_blas_single_thread();
     import(d);
     open_shards(d);
     read_maps(d);

@@ -8,7 +8,9 @@
 #include "common/checksum.h"
 #include "common/limits.h"
 #include "common/mem.h"
+#include "worker/score/kernels/table.h"
 #include "worker/score/model_internal.h"
+#include "worker/score/tiles.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -120,7 +122,10 @@ enum cm_err sc_model_finish(struct sc_model *m, struct cm_error *e)
         rc = check_layer(&m->geometry, l, &m->layers[l], e);
     if (!rc && !isfinite(m->constant))
         rc = cm_fail(e, CM_EFORMAT, "the folded weights' constant is not finite");
-    return rc ? rc : sc_head_pairs(m, &m->head_pairs, e);
+    const struct sc_kernel *kernel;
+    if (!rc)
+        rc = sc_kernel_choose(&kernel, CM_F32, e);
+    return rc ? rc : sc_model_use(m, kernel, e);
 }
 
 enum cm_err sc_model_load(struct sc_model **out, const struct cm_geometry *g, const void *block,
@@ -146,6 +151,7 @@ void sc_model_free(struct sc_model *m)
 {
     if (!m)
         return;
+    sc_tiles_free(m->tiles);
     free(m->layers);
     free(m->block);
     free(m);

@@ -35,24 +35,29 @@ struct sc_layer {
     const float *out;      /* [ff], or [T] for QAConv */
 };
 
+struct sc_kernel;
+struct sc_tiles;
+
 struct sc_model {
     struct cm_geometry geometry;
-    size_t head_pairs;       /* pairs that one head call takes, see sc_head_pairs */
     double constant;         /* the score of a pair whose heads all give 0 */
     struct sc_layer *layers; /* [geometry.layers] */
     void *block;             /* what layers[] point into: the folded weights as stored */
     size_t block_bytes;
+    const struct sc_kernel *kernel; /* what scores */
+    struct sc_tiles *tiles;         /* [geometry.layers]: the weights laid out for it (tiles.h) */
 };
 
 /* Folds trained weights. Looks for the reference's names (`decoder.layers.{l}.fc1.weight`, ...,
  * `decoder.norm.*`; QAConv: `bn.*`, `fc.*`, `logit_bn.*`); other tensors are ignored.
  * Errors: CM_EFORMAT names a tensor that is missing, has another shape, or does not fold to finite
- * numbers; CM_ENOMEM. */
+ * numbers; CM_EUSAGE if VITRINE_KERNEL names no kernel for this processor; CM_ENOMEM. */
 enum cm_err sc_model_fold(struct sc_model **out, const struct cm_weights *weights,
                           struct cm_error *e) __attribute__((warn_unused_result));
 
 /* A model from its folded weights as sc_model_fold left them in `block` (copied). `g` was checked.
- * Errors: CM_EFORMAT (wrong size for `g`, a value that is not finite), CM_ENOMEM. */
+ * Errors: CM_EFORMAT (wrong size for `g`, a value that is not finite), CM_EUSAGE (VITRINE_KERNEL),
+ * CM_ENOMEM. */
 enum cm_err sc_model_load(struct sc_model **out, const struct cm_geometry *g, const void *block,
                           size_t block_bytes, struct cm_error *e)
     __attribute__((warn_unused_result));

@@ -9,14 +9,8 @@ enum cm_err sc_model_new(struct sc_model **out, const struct cm_geometry *g, str
     __attribute__((warn_unused_result));
 
 /* Makes a model whose block is filled ready for use: reads `constant`, refuses what is not finite,
- * and settles `head_pairs`. Errors: CM_EFORMAT, CM_ENOMEM. */
+ * chooses the kernel and lays the weights out for it. Errors: CM_EFORMAT, CM_EUSAGE, CM_ENOMEM. */
 enum cm_err sc_model_finish(struct sc_model *m, struct cm_error *e)
-    __attribute__((warn_unused_result));
-
-/* How many pairs one call of the head takes: SC_HEAD_PAIRS where BLAS gives a row of that shape the
- * same bits in every place (tried here, on this processor, with this model's numbers), else 4 or 1.
- * Either way a pair's bits do not depend on its neighbours. Errors: CM_ENOMEM. */
-enum cm_err sc_head_pairs(const struct sc_model *m, size_t *out, struct cm_error *e)
     __attribute__((warn_unused_result));
 
 #endif

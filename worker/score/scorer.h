@@ -16,9 +16,6 @@
  * d * (2^57)^2 <= 2^13 * 2^114 < 2^128. */
 #define SC_PACKED_MAX 0x1p57f
 
-/* Pairs that one call of the head takes where BLAS allows it (model_internal.h). */
-enum { SC_HEAD_PAIRS = 32 };
-
 /* One thread's working memory for one model: no allocation happens while scoring. */
 struct sc_scratch;
 enum cm_err sc_scratch_new(struct sc_scratch **out, const struct sc_model *m, struct cm_error *e)
@@ -39,8 +36,11 @@ enum cm_err sc_pack(const struct sc_model *m, struct sc_scratch *s, const float 
 void sc_score(const struct sc_model *m, struct sc_scratch *s, const void *query, const void *images,
               size_t stride, size_t count, float *scores);
 
-/* Writes the numeric class: within one class, a pair has the same bits everywhere. Precision, BLAS
- * core, head shape: "f32/openblas-0.3.21-Cooperlake/32". Returns `out`. */
+/* Writes the numeric class: within one class, a pair has the same bits everywhere, whatever the
+ * processor. Precision and order of sums: "f32/fma". Returns `out`. */
 const char *sc_numeric_class(const struct sc_model *m, char *out, size_t room);
+
+/* The kernel that scores with this model, by its name in kernels/table.c. */
+const char *sc_kernel_name(const struct sc_model *m);
 
 #endif

@@ -2,8 +2,9 @@
 #include "common/geometry.h"
 #include "common/mem.h"
 #include "tests/support/weights_gen.h"
-#include "worker/score/blas.h"
+#include "worker/score/kernels/table.h"
 #include "worker/score/scorer.h"
+#include "worker/score/tiles.h"
 
 #include <criterion/criterion.h>
 #include <float.h>
@@ -20,7 +21,6 @@ static struct cm_error e;
 static struct sc_model *fold(struct test_weights *t)
 {
     struct sc_model *m;
-    sc_blas_single_thread();
     cr_assert_eq(sc_model_fold(&m, &t->weights, &e), CM_OK, "%s", e.text);
     test_weights_free(t);
     return m;
@@ -80,7 +80,6 @@ Test(model, a_stored_model_is_the_same_model)
                      e.text);
         cr_assert(cm_geometry_equal(&loaded->geometry, sizes[i]));
         cr_assert_eq(memcmp(loaded->block, m->block, m->block_bytes), 0);
-        cr_assert_eq(loaded->head_pairs, m->head_pairs);
         float was = score_of(m), is = score_of(loaded);
         cr_assert_eq(memcmp(&was, &is, sizeof is), 0, "%a is not %a", (double)is, (double)was);
         struct cm_fingerprint a = fingerprint_of(m), b = fingerprint_of(loaded);
@@ -354,17 +353,16 @@ Test(model, an_overflow_is_seen_in_the_score)
     cr_assert(isfinite(score), "a sum that fits is no overflow, but scores %g", (double)score);
 }
 
-Test(model, the_numeric_class_says_core_and_head)
+Test(model, the_numeric_class_is_that_of_its_kernel)
 {
     struct sc_model *m = new_model(&small, 3);
-    char text[96], core[80], want[120];
-    cr_assert_eq(sc_numeric_class(m, text, sizeof text), text);
-    snprintf(want, sizeof want, "f32/%s/%zu", sc_blas_core(core, sizeof core), m->head_pairs);
-    cr_assert_str_eq(text, want);
-    cr_assert(strncmp(text, "f32/openblas-", 13) == 0 && strchr(text, ' ') == NULL, "%s", text);
-    cr_assert(m->head_pairs == SC_HEAD_PAIRS || m->head_pairs == 4 || m->head_pairs == 1);
-    m->head_pairs = 1;
-    sc_numeric_class(m, text, sizeof text);
-    cr_assert_str_eq(text + strlen(text) - 2, "/1", "another head is another class");
+    char text[96];
+    unsetenv(SC_KERNEL_VARIABLE);
+    for (size_t i = 0; sc_kernel_at(i); i++) {
+        cr_assert_eq(sc_model_use(m, sc_kernel_at(i), &e), CM_OK);
+        cr_assert_eq(sc_numeric_class(m, text, sizeof text), text);
+        cr_assert_str_eq(text, sc_kernel_at(i)->numeric_class);
+        cr_assert_str_eq(sc_kernel_name(m), sc_kernel_at(i)->name);
+    }
     sc_model_free(m);
 }

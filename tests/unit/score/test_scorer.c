@@ -19,9 +19,9 @@
  * millionth of it. */
 #include "common/mem.h"
 #include "tests/support/weights_gen.h"
-#include "worker/score/blas.h"
 #include "worker/score/reference.h"
 #include "worker/score/scorer.h"
+#include "worker/score/tiles.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -32,7 +32,7 @@
 
 enum { IMAGES = 3, SEEDS = 2 };
 
-/* T of 1, 2, 15 to 18 and 35: around the 16 lanes of the scorer's loops. */
+/* T of 1, 2, 15 to 18 and 35: around the 16 lanes of a panel. */
 static const struct cm_geometry models[] = {
     {CM_TRANSMATCHER, 1, 1, 1, 1, 1},   {CM_TRANSMATCHER, 1, 1, 20, 3, 33},
     {CM_TRANSMATCHER, 2, 1, 3, 1, 1},   {CM_TRANSMATCHER, 5, 3, 20, 4, 33},
@@ -61,7 +61,6 @@ static void setup(struct bench *b, const struct cm_geometry *g, uint64_t seed)
     struct test_random r = {seed};
     void *p;
     size_t floats = cm_map_floats(g);
-    sc_blas_single_thread();
     test_weights_init(&b->weights, g, seed + 1000);
     cr_assert_eq(sc_model_fold(&b->model, &b->weights.weights, &e), CM_OK, "%s", e.text);
     cr_assert_eq(sc_scratch_new(&b->scratch, b->model, &e), CM_OK);
@@ -179,12 +178,10 @@ static double bound(const struct bench *b, size_t query, size_t image)
     return nu / (1 - nu) * size;
 }
 
-static void assert_within_bound(const struct cm_geometry *g, uint64_t seed, size_t head_pairs)
+static void assert_within_bound(const struct cm_geometry *g, uint64_t seed)
 {
     struct bench b;
     setup(&b, g, seed);
-    if (head_pairs)
-        b.model->head_pairs = head_pairs;
     for (size_t q = 0; q < IMAGES; q++)
         for (size_t i = 0; i < IMAGES; i++) {
             double want = reference(&b, q, i), got = score(&b, q, i), most = bound(&b, q, i);
@@ -199,22 +196,14 @@ Test(scorer, transmatcher_lies_within_the_bound)
 {
     for (size_t i = 0; i < sizeof models / sizeof *models; i++)
         for (uint64_t seed = 0; seed < SEEDS; seed++)
-            assert_within_bound(&models[i], seed, 0);
+            assert_within_bound(&models[i], seed);
 }
 
 Test(scorer, qaconv_lies_within_the_bound)
 {
     for (size_t i = 0; i < sizeof qaconvs / sizeof *qaconvs; i++)
         for (uint64_t seed = 0; seed < SEEDS; seed++)
-            assert_within_bound(&qaconvs[i], seed, 0);
-}
-
-Test(scorer, one_pair_a_head_call_lies_within_the_bound)
-{
-    for (size_t i = 0; i < sizeof models / sizeof *models; i++)
-        assert_within_bound(&models[i], 20 + i, 1);
-    for (size_t i = 0; i < sizeof qaconvs / sizeof *qaconvs; i++)
-        assert_within_bound(&qaconvs[i], 20 + i, 1);
+            assert_within_bound(&qaconvs[i], seed);
 }
 
 /* The largest difference to the reference over all pairs of two images, in bounds. With `swapped`
@@ -253,6 +242,7 @@ Test(scorer, the_bound_notices_a_transposed_mask)
             mask[s * tokens + t] = mask[t * tokens + s];
             mask[t * tokens + s] = keep;
         }
+    cr_assert_eq(sc_model_use(b.model, b.model->kernel, NULL), CM_OK);
     double wrong = worst_in_bounds(&b, false);
     cr_assert(wrong > 20, "%g bounds", wrong);
     teardown(&b);

@@ -2,7 +2,6 @@
 #include "common/limits.h"
 #include "common/mem.h"
 #include "tests/support/weights_gen.h"
-#include "worker/score/blas.h"
 #include "worker/score/scorer.h"
 
 #include <criterion/criterion.h>
@@ -13,8 +12,6 @@
 
 enum { QUERIES = 3, IMAGES = CM_BLOCK_IMAGES_MAX };
 
-/* The last is there because OpenBLAS sums 400 numbers in another order when a call has fewer rows.
- */
 static const struct cm_geometry models[] = {
     {CM_TRANSMATCHER, 5, 3, 20, 2, 33},
     {CM_TRANSMATCHER, 12, 4, 16, 1, 64},
@@ -55,7 +52,6 @@ static void setup(struct block *b, const struct cm_geometry *g)
     struct test_weights t;
     struct test_random r = {7};
     struct cm_error e;
-    sc_blas_single_thread();
     test_weights_init(&t, g, 77);
     cr_assert_eq(sc_model_fold(&b->model, &t.weights, &e), CM_OK, "%s", e.text);
     test_weights_free(&t);

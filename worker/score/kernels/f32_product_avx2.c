@@ -1,0 +1,10 @@
+/* f32_product_avx2.c: the token product with mask and maxima in f32, for AVX2 with FMA. */
+#define SC_VECTOR_AVX2
+#include "worker/score/kernels/f32_product.h"
+#include "worker/score/kernels/table.h"
+
+void sc_f32_product_avx2(struct sc_rows rows, struct sc_panels panels, const float *mask,
+                         float *column_max, float *row_max)
+{
+    sc_product_loops(rows, panels, mask, column_max, row_max);
+}

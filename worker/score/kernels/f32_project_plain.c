@@ -1,0 +1,11 @@
+/* f32_project_plain.c: the projection in f32, in plain C, each product rounded before it is added.
+ */
+#define SC_VECTOR_PLAIN
+#include "worker/score/kernels/f32_project.h"
+#include "worker/score/kernels/table.h"
+
+void sc_f32_project_plain(struct sc_rows rows, struct sc_panels panels, const float *bias,
+                          float *out)
+{
+    sc_project_loops(rows, panels, bias, out);
+}
