@@ -258,7 +258,7 @@ static void say_garbage(struct test_peer *p)
     test_peer_send(p, (const struct cm_bytes[]){empty, some}, 2);
 }
 
-/* Searches that cannot be done; none of them is answered. */
+/* Searches that cannot be done: each of their 17 shards is declined. */
 static void ask_the_impossible(struct test_peer *p, const struct map *map)
 {
     struct cm_shard_id beyond[] = {{0}, {7}};
@@ -277,17 +277,35 @@ static void ask_the_impossible(struct test_peer *p, const struct map *map)
     ask(p, map, &s, map->size);
 }
 
-/* Takes the three RESULTs, and holds them against what `vitrine score` says. */
+/* Takes a RESULT, which must be of our search. pr_result_fini is the caller's. */
+static void take_result(struct test_peer *p, struct pr_result *r)
+{
+    struct test_message m;
+    struct cm_error e;
+    test_peer_expect(p, PR_RESULT, &m);
+    cr_assert_eq(pr_result_unpack(test_message_header(&m), r, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(r->id.v, 99);
+    test_message_fini(&m);
+}
+
+static void check_declined(struct test_peer *p)
+{
+    for (unsigned i = 0; i < 17; i++) {
+        struct pr_result r;
+        take_result(p, &r);
+        cr_assert_eq(r.reason, PR_REASON_INTERNAL);
+        cr_assert_eq(r.images_scored, 0);
+        pr_result_fini(&r);
+    }
+}
+
+/* Takes the three RESULTs of a sound search, and holds them against what `vitrine score` says. */
 static void check_results(struct test_peer *p, const struct test_matrix *scores)
 {
     uint64_t images = 0;
     for (unsigned i = 0; i < SHARDS; i++) {
-        struct test_message m;
         struct pr_result r;
-        struct cm_error e;
-        test_peer_expect(p, PR_RESULT, &m);
-        cr_assert_eq(pr_result_unpack(test_message_header(&m), &r, &e), CM_OK, "%s", e.text);
-        cr_assert_eq(r.id.v, 99);
+        take_result(p, &r);
         cr_assert_eq(r.reason, PR_REASON_NONE);
         images += r.images_scored;
         for (size_t h = 0; h < r.hits.count; h++) {
@@ -296,7 +314,6 @@ static void check_results(struct test_peer *p, const struct test_matrix *scores)
                       (unsigned long long)hit->image);
         }
         pr_result_fini(&r);
-        test_message_fini(&m);
     }
     cr_assert_eq(images, IMAGES);
 }
@@ -323,6 +340,7 @@ Test(impostors, a_coordinator_that_lies)
     greet(&p);
     say_garbage(&p);
     ask_the_impossible(&p, &map);
+    check_declined(&p);
     ask(&p, &map, &map.search, map.size);
     check_results(&p, &scores);
     say_control(&p, PR_REHELLO); /* forgotten: it introduces itself again, and serves on */
