@@ -120,6 +120,8 @@ uint64_t wk_link_wakeup_ns(const struct wk_core *w)
     uint64_t dead_ns = w->heard_ns + w->dead_after_ns;
     if (w->link == WK_REFUSED)
         return UINT64_MAX;
+    if (w->link == WK_LEAVING)
+        return w->speak_ns; /* it does not dial again, however long nobody answers */
     return w->speak_ns < dead_ns ? w->speak_ns : dead_ns;
 }
 

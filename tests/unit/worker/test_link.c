@@ -160,6 +160,22 @@ Test(wk_link, leaves_when_its_searches_are_done)
     fake_wk_fini(&f);
 }
 
+/* The coordinator went first, and a search takes its time: the worker beats on, and sleeps between.
+ */
+Test(wk_link, leaves_a_coordinator_that_is_gone)
+{
+    struct fake_wk f;
+    ready(&f);
+    fake_wk_search(&f, 1, 5, 60000000, 0, 1);
+    wk_leave(f.core);
+    fake_wk_sleep(&f, 8000 * MS);
+    cr_assert(wk_next_wakeup_ns(f.core) > f.own_ns);
+    cr_assert_eq(f.reconnects, 0);
+    fake_wk_finish_all(&f);
+    cr_assert(wk_idle(f.core));
+    fake_wk_fini(&f);
+}
+
 Test(wk_link, survives_noise)
 {
     struct fake_wk f;
