@@ -31,12 +31,14 @@ static _Noreturn void give_up(int report_fd, enum step step)
     _exit(127);
 }
 
-/* A signal handled by our own code must not be: it would act on the parent's loop. */
+/* A signal handled by our own code must not be: it would act on the parent's loop. What nohup set
+ * stays, or its command would live on without us. */
 static void reset_signals(void)
 {
     sigset_t none;
-    for (int signum = 1; signum < NSIG; signum++)
-        signal(signum, SIG_DFL); /* fails for SIGKILL and a few more, which have no handler */
+    for (int signum = 1; signum < NSIG; signum++) /* fails for SIGKILL and a few more */
+        if (signal(signum, SIG_DFL) == SIG_IGN && signum == SIGHUP)
+            signal(SIGHUP, SIG_IGN);
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }

@@ -25,21 +25,29 @@ enum {
     LOG_BYTES_MAX = 1 << 20,
 };
 
+void cli_end_signals(sigset_t *set)
+{
+    struct sigaction hangup;
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    if (sigaction(SIGHUP, NULL, &hangup) == 0 && hangup.sa_handler != SIG_IGN) /* no nohup */
+        sigaddset(set, SIGHUP);
+}
+
 void cli_block_signals(void)
 {
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    cli_end_signals(&set);
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
 bool cli_interrupted(void)
 {
-    sigset_t pending;
-    sigemptyset(&pending);
-    return sigpending(&pending) == 0 &&
-           (sigismember(&pending, SIGINT) == 1 || sigismember(&pending, SIGTERM) == 1);
+    sigset_t set, pending;
+    cli_end_signals(&set);
+    return sigpending(&pending) == 0 && sigandset(&set, &set, &pending) == 0 &&
+           !sigisemptyset(&set);
 }
 
 /* A private folder in the first of the usual places that can be written. Short: a socket's path has

@@ -9,6 +9,7 @@
 #include "common/err.h"
 #include "common/io/process.h"
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -39,11 +40,15 @@ enum cm_err cli_local_start(struct cli_local *l, const struct cli_local_options 
 /* Ends the processes (SIGTERM, then SIGKILL after 10 s) and removes the folder. */
 void cli_local_stop(struct cli_local *l);
 
-/* Blocks SIGINT and SIGTERM, so that a command can end its children and clean up. Call before any
- * thread starts. */
+/* The signals that end a command: Ctrl-C, SIGTERM, and a terminal that goes away, unless
+ * nohup says otherwise. */
+void cli_end_signals(sigset_t *set);
+
+/* Blocks those, so that a command can end its children and clean up. Call before any thread starts.
+ */
 void cli_block_signals(void);
 
-/* True once a blocked SIGINT or SIGTERM is waiting. */
+/* True once one of those is blocked and waiting. */
 bool cli_interrupted(void);
 
 #endif

@@ -11,9 +11,7 @@
 static enum cm_err serve(struct cli_local *l, struct cm_error *e)
 {
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    cli_end_signals(&set);
     struct timespec period = {.tv_sec = 0, .tv_nsec = 200000000};
     while (sigtimedwait(&set, NULL, &period) < 0) {
         for (uint32_t i = l->children_count; i-- > 0;) { /* the coordinator's end is told last */

@@ -163,12 +163,12 @@ static size_t start_up(struct test_cluster *c, struct test_run *r, pid_t childre
 
 Test(local, up_ends_with_all_it_began)
 {
-    const int signals[] = {SIGTERM, SIGINT};
+    const int signals[] = {SIGTERM, SIGINT, SIGHUP};
     struct test_cluster c;
     struct test_run r, search;
     pid_t children[CHILDREN_MAX];
     prepare(&c, &test_small, 3);
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
         size_t count = start_up(&c, &r, children);
         cr_assert_eq(test_search(&c, &search, &test_small, (const char *const[]){"-k", "2", NULL}),
                      0, "%s", search.err);
@@ -179,6 +179,29 @@ Test(local, up_ends_with_all_it_began)
         cr_assert(wait_left(&c, 0), "something is left in the folder");
         test_run_fini(&r);
     }
+    test_cluster_fini(&c);
+}
+
+/* Under nohup a terminal that goes away ends neither the command nor its children. */
+Test(local, up_under_nohup)
+{
+    struct test_cluster c;
+    struct test_run r, search;
+    pid_t children[CHILDREN_MAX];
+    prepare(&c, &test_small, 3);
+    signal(SIGHUP, SIG_IGN);
+    size_t count = start_up(&c, &r, children);
+    cr_assert_eq(kill(r.child.pid, SIGHUP), 0);
+    for (size_t i = 0; i < count; i++)
+        cr_assert_eq(kill(children[i], SIGHUP), 0);
+    cr_assert_eq(test_search(&c, &search, &test_small,
+                             (const char *const[]){"-k", "2", "--min-coverage", "1", NULL}),
+                 0, "%s", search.err);
+    test_run_fini(&search);
+    cr_assert_eq(kill(r.child.pid, SIGTERM), 0);
+    cr_assert_eq(test_finish(&r, TEST_RUN_MS), 0, "%s", r.err);
+    check_gone(children, count);
+    test_run_fini(&r);
     test_cluster_fini(&c);
 }
 
