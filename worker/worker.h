@@ -69,7 +69,7 @@ struct wk_job {
 /* How the core acts on the world. */
 struct wk_io {
     void *ctx;
-    /* To the coordinator. Errors: CM_EBUSY (not connected, or the queue is full). */
+    /* To the coordinator. Errors: CM_EBUSY (not connected). */
     enum cm_err (*send)(void *ctx, struct cm_bytes header, struct cm_error *e);
     /* Drops the connection and makes a new one, under a new transport address. */
     void (*reconnect)(void *ctx);

@@ -338,8 +338,7 @@ static enum cm_err fail_send(struct io_socket *s, int errnum, struct cm_error *e
 {
     if (errnum == EAGAIN)
         return cm_fail(e, CM_EBUSY, "%s: %s", s->endpoint,
-                       s->is_router ? "the peer's queue is full"
-                                    : "not connected, or the queue is full");
+                       s->is_router ? "the peer's queue is full" : "not connected");
     if (errnum == EHOSTUNREACH)
         return cm_fail(e, CM_EUNAVAIL, "%s: the peer is not connected", s->endpoint);
     return cm_fail_errno(e, errnum, "%s: cannot send", s->endpoint);

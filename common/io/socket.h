@@ -60,7 +60,7 @@ const char *io_socket_endpoint(const struct io_socket *s);
 
 /* Queues one message, or nothing of it. `to` is NULL on a DEALER. The header (not empty) is copied;
  * the payload (may be NULL) stays the caller's and keeps a reference of its own until ZeroMQ is
- * done, dropped on a thread of ZeroMQ. Errors: CM_EBUSY (the queue is full; on a DEALER also: not
+ * done, dropped on a thread of ZeroMQ. Errors: CM_EBUSY (a ROUTER: the queue is full; a DEALER: not
  * connected), CM_EUNAVAIL (no such peer), CM_ENOMEM, CM_EIO. */
 enum cm_err io_send(struct io_socket *s, const struct cm_peer *to, struct cm_bytes header,
                     struct cm_blob *payload, struct cm_error *e);
