@@ -16,6 +16,7 @@
 /* Who is asked for what, while one query is dispatched. */
 struct plan {
     uint32_t load[CM_MEMBERS_MAX];    /* searches that each member has now */
+    uint32_t given[CM_MEMBERS_MAX];   /* shards that this plan asks of each */
     uint32_t part_of[CM_MEMBERS_MAX]; /* its part in this query; CO_NO_PART for none */
     uint32_t members[CM_MEMBERS_MAX]; /* [parts]: the other way round */
     uint32_t parts;
@@ -33,17 +34,26 @@ static void count_load(const struct co_core *c, uint32_t *load)
             load[g->parts[p].member] += g->parts[p].open > 0;
 }
 
-/* The holder of a shard with the least to do; CO_NO_MEMBER if nobody who stays holds it. */
+/* The holder of a shard with the least to do, what this plan has given it counted in, so that one
+ * query spreads over replicas too. CO_NO_MEMBER if nobody who stays holds it, or nobody has credit:
+ * then *wait is set. */
 static uint32_t choose_holder(const struct co_core *c, const struct co_shard *s,
-                              const uint32_t *load)
+                              const struct plan *plan, bool *wait)
 {
     uint32_t best = CO_NO_MEMBER;
+    bool held = false;
     for (uint32_t h = 0; h < s->holders_count; h++) {
-        uint32_t member = s->holders[h];
-        if (c->members.slots[member].state == PR_MEMBER_READY &&
-            (best == CO_NO_MEMBER || load[member] < load[best]))
-            best = member;
+        uint32_t m = s->holders[h];
+        const struct co_member *member = &c->members.slots[m];
+        if (member->state != PR_MEMBER_READY)
+            continue;
+        held = true;
+        if (plan->load[m] < member->hello.credits &&
+            (best == CO_NO_MEMBER ||
+             plan->load[m] + plan->given[m] < plan->load[best] + plan->given[best]))
+            best = m;
     }
+    *wait = held && best == CO_NO_MEMBER;
     return best;
 }
 
@@ -51,17 +61,22 @@ static uint32_t choose_holder(const struct co_core *c, const struct co_shard *s,
 static bool make_plan(const struct co_core *c, struct plan *plan)
 {
     count_load(c, plan->load);
+    memset(plan->given, 0, sizeof plan->given);
     plan->parts = 0;
     plan->unreachable_count = 0;
     for (uint32_t m = 0; m < CM_MEMBERS_MAX; m++)
         plan->part_of[m] = CO_NO_PART;
     for (uint32_t s = 0; s < c->map.shards_count; s++) {
-        uint32_t member = choose_holder(c, &c->map.shards[s], plan->load);
-        plan->chosen[s] = member;
-        if (member == CO_NO_MEMBER || plan->part_of[member] != CO_NO_PART)
-            continue;
-        if (plan->load[member] >= c->members.slots[member].hello.credits)
+        bool wait;
+        uint32_t member = choose_holder(c, &c->map.shards[s], plan, &wait);
+        if (wait)
             return false;
+        plan->chosen[s] = member;
+        if (member == CO_NO_MEMBER)
+            continue;
+        plan->given[member]++;
+        if (plan->part_of[member] != CO_NO_PART)
+            continue;
         plan->members[plan->parts] = member;
         plan->part_of[member] = plan->parts++;
     }

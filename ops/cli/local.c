@@ -168,8 +168,8 @@ static enum cm_err check_children(struct cli_local *l, struct cm_error *e)
         char words[512], how[64], who[32];
         snprintf(who, sizeof who, i ? "worker %u" : "the coordinator", i - 1);
         last_words(l, i, words, sizeof words);
-        return cm_fail(e, CM_EUNAVAIL, "%s %s: %s", who,
-                       io_child_text(&l->children[i], how, sizeof how), words);
+        return cm_fail(e, CM_EUNAVAIL, "%s %s%s%s", who,
+                       io_child_text(&l->children[i], how, sizeof how), *words ? ": " : "", words);
     }
     return CM_OK;
 }

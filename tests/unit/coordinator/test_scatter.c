@@ -63,14 +63,35 @@ Test(co_scatter, asks_the_replica_with_less_to_do)
     struct fake_co f;
     fake_co_init(&f);
     fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    for (uint64_t q = 0; q < 3; q++) {
+        fake_co_query(&f, "client", q, 5, 1000);
+        fake_co_take(&f, "w0", PR_SEARCH);
+    }
+    fake_co_join(&f, "w1", 0, FAKE_SHARDS);
+    fake_co_query(&f, "client", 3, 5, 1000);
+    struct pr_search a = fake_co_take_search(&f, "w0");
+    struct pr_search b = fake_co_take_search(&f, "w1");
+    expect_shards(&a, (const uint32_t[]){3}, 1);
+    expect_shards(&b, (const uint32_t[]){0, 1, 2}, 3);
+    cr_assert_eq(f.sent.count, 0);
+    pr_search_fini(&a);
+    pr_search_fini(&b);
+    fake_co_fini(&f);
+}
+
+Test(co_scatter, one_query_spreads_over_replicas)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
     fake_co_join(&f, "w1", 0, FAKE_SHARDS);
     fake_co_query(&f, "client", 1, 5, 1000);
-    struct pr_search a = fake_co_take_search(&f, "w0");
-    expect_shards(&a, (const uint32_t[]){0, 1, 2, 3}, 4);
-    fake_co_query(&f, "client", 2, 5, 1000);
-    struct pr_search b = fake_co_take_search(&f, "w1");
-    expect_shards(&b, (const uint32_t[]){0, 1, 2, 3}, 4);
-    cr_assert_eq(f.sent.count, 0);
+    struct pr_search first = fake_co_take_search(&f, "w0");
+    struct pr_search second = fake_co_take_search(&f, "w1");
+    cr_assert_eq(first.shards_count, FAKE_SHARDS / 2);
+    cr_assert_eq(second.shards_count, FAKE_SHARDS / 2);
+    pr_search_fini(&first);
+    pr_search_fini(&second);
     fake_co_fini(&f);
 }
 
@@ -204,11 +225,11 @@ Test(co_scatter, a_worker_that_is_not_connected_is_lost_at_once)
     f.deaf = test_peer("w0");
     f.deaf_why = CM_EUNAVAIL;
     fake_co_join(&f, "w1", 0, 2);
-    fake_co_query(&f, "client", 2, 5, 60000);    /* 0 and 1 of w1, 2 and 3 of w0 */
+    fake_co_query(&f, "client", 2, 5, 60000);    /* 0 of w1, the others of w0 */
     expect_reason(&f, 0, PR_REASON_WORKER_LOST); /* query 1, all of it */
     cr_assert_eq(fake_co_logged(&f, "event=worker_lost worker=w0 why=\"not connected\""), 1);
     struct pr_search two = fake_co_take_search(&f, "w1");
-    expect_shards(&two, (const uint32_t[]){0, 1}, 2);
+    expect_shards(&two, (const uint32_t[]){0}, 1);
     fake_co_query(&f, "client", 3, 5, 60000); /* the other is not asked any more */
     fake_co_take(&f, "w1", PR_SEARCH);
     cr_assert_eq(f.sent.count, 0);
