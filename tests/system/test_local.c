@@ -254,7 +254,7 @@ Test(local, ctrl_c_during_a_search)
     cr_assert_eq(kill(r.child.pid, SIGINT), 0);
     cr_assert_neq(test_finish(&r, TEST_RUN_MS), 0);
     cr_assert(!r.timed_out);
-    cr_assert(strstr(r.err, "interrupted") != NULL, "%s", r.err);
+    cr_assert(strstr(r.err, "vitrine search: interrupted at query ") != NULL, "%s", r.err);
     check_gone(children, count);
     cr_assert(wait_left(&c, 0), "something is left in the folder");
     test_run_fini(&r);

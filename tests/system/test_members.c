@@ -168,6 +168,11 @@ Test(members, another_gallery_or_model_is_refused)
     test_import(&c, "shorter", &test_small, 1, 2);
     test_import(&c, "cut-otherwise", &test_small, 2, 3);
     test_import(&c, "other-model", &test_odd, 2, 2);
+    static const uint64_t order[] = {1, 0, 2, 3, 4, 5, 6, 7, 8};
+    struct test_material swapped = test_small;
+    swapped.gallery = test_cluster_path(&c, "swapped.npy");
+    test_pick(test_small.gallery, order, 9, swapped.gallery);
+    test_import(&c, "swapped", &swapped, 2, 2);
     test_coordinator_start(&c, "ipc", NULL);
     test_worker_start(&c, 0, "ours", NULL, NULL);
     test_wait_exact(&c, "shards_covered", 2);
@@ -176,6 +181,8 @@ Test(members, another_gallery_or_model_is_refused)
     check_refused(&c, "shorter", NULL, ours, theirs);
     fingerprint(&c, "cut-otherwise", "fingerprint", theirs);
     check_refused(&c, "cut-otherwise", NULL, ours, theirs);
+    fingerprint(&c, "swapped", "fingerprint", theirs); /* alike in every number */
+    check_refused(&c, "swapped", NULL, ours, theirs);
     fingerprint(&c, "ours", "model", ours);
     fingerprint(&c, "other-model", "model", theirs);
     check_refused(&c, "other-model", NULL, ours, theirs);
