@@ -132,7 +132,12 @@ static void on_member_message(struct co_core *c, const struct cm_peer *from,
     c->members.slots[member].heard_ns = co_now(c);
     switch (envelope->type) {
     case PR_HEARTBEAT:
-        co_on_heartbeat(c, member, header);
+        /* What a leaver owed may have been cancelled, or have run out of time. */
+        co_release_leaver(c, member);
+        if (c->members.slots[member].used)
+            co_on_heartbeat(c, member, header);
+        else
+            ask_who(c, from);
         return;
     case PR_LEAVING:
         co_on_leaving(c, member);

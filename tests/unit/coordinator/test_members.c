@@ -264,6 +264,23 @@ Test(co_members, forgets_an_idle_worker_that_leaves_at_once)
     fake_co_fini(&f);
 }
 
+/* Its query ran out of time, so that no RESULT will come: the next heartbeat lets it go. */
+Test(co_members, forgets_a_worker_that_leaves_and_owes_nothing_any_more)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    fake_co_query(&f, "client", 1, 5, 1000);
+    fake_co_take(&f, "w0", PR_SEARCH);
+    fake_co_control(&f, "w0", PR_LEAVING, 0);
+    fake_co_sleep(&f, 1000 * FAKE_MS);
+    fake_co_take(&f, "w0", PR_CANCEL);
+    fake_co_heartbeat(&f, "w0");
+    fake_co_take(&f, "w0", PR_REHELLO);
+    cr_assert_eq(fake_co_logged(&f, "event=worker_left worker=w0 why=\"finished\""), 1);
+    fake_co_fini(&f);
+}
+
 Test(co_members, a_worker_started_again_replaces_its_former_self)
 {
     struct fake_co f;
