@@ -41,7 +41,7 @@ edge_of = $(filter %_uv.c,$(1))
 core_of = $(filter-out %_uv.c %/main.c,$(1))
 
 # A kernel's file says in its name what processor it is for; elsewhere it is not built.
-X86_KERNELS := %_avx2.c %_avx512.c
+X86_KERNELS := %_avx2.c %_avx512.c %_avx512bf16.c %_avx512vnni.c
 KERNELS := $(wildcard worker/score/kernels/*.c)
 ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
 KERNELS := $(filter-out $(X86_KERNELS),$(KERNELS))
@@ -98,7 +98,10 @@ $(OUT)/obj/%.o: %.c | packages
 SCORE := $(OUT)/obj/worker/score
 $(SCORE)/%.o: EXTRA_CFLAGS := -O3 -ffp-contract=off
 $(SCORE)/kernels/%_avx2.o: EXTRA_CFLAGS += -mavx2 -mfma
-$(SCORE)/kernels/%_avx512.o: EXTRA_CFLAGS += -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
+AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
+$(SCORE)/kernels/%_avx512.o: EXTRA_CFLAGS += $(AVX512)
+$(SCORE)/kernels/%_avx512bf16.o: EXTRA_CFLAGS += $(AVX512) -mavx512bf16
+$(SCORE)/kernels/%_avx512vnni.o: EXTRA_CFLAGS += $(AVX512) -mavx512vnni
 
 COORDINATOR_LIBS := $(foreach l,coordinator_edge coordinator_core io proto common,$(call lib,$(l)))
 WORKER_LIBS := $(foreach l,worker_edge worker_core store score io proto common,$(call lib,$(l)))

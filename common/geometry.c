@@ -68,7 +68,15 @@ const char *cm_matcher_name(enum cm_matcher m)
 
 const char *cm_precision_name(enum cm_precision p)
 {
-    return p == CM_F32 ? "f32" : NULL;
+    switch (p) {
+    case CM_F32:
+        return "f32";
+    case CM_BF16:
+        return "bf16";
+    case CM_INT8:
+        return "int8";
+    }
+    return NULL;
 }
 
 const char *cm_dtype_name(enum cm_dtype t)
@@ -91,7 +99,10 @@ enum cm_matcher cm_matcher_of_name(const char *name)
 
 enum cm_precision cm_precision_of_name(const char *name)
 {
-    return strcmp(name, "f32") == 0 ? CM_F32 : (enum cm_precision)0;
+    for (int p = CM_F32; p <= CM_INT8; p++)
+        if (strcmp(name, cm_precision_name((enum cm_precision)p)) == 0)
+            return (enum cm_precision)p;
+    return (enum cm_precision)0;
 }
 
 size_t cm_dtype_bytes(enum cm_dtype t)
@@ -140,4 +151,22 @@ bool cm_fingerprint_of_text(const char *text, struct cm_fingerprint *out)
 bool cm_fingerprint_equal(const struct cm_fingerprint *a, const struct cm_fingerprint *b)
 {
     return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
+size_t cm_padded_depth(size_t channels, enum cm_precision p)
+{
+    size_t step = p == CM_INT8 ? 4 : p == CM_BF16 ? 2 : 1;
+    return (channels + step - 1) / step * step;
+}
+
+size_t cm_token_bytes(size_t channels, enum cm_precision p)
+{
+    size_t size = p == CM_INT8 ? 1 : p == CM_BF16 ? 2 : 4;
+    return cm_padded_depth(channels, p) * size;
+}
+
+size_t cm_layer_bytes(const struct cm_geometry *g, enum cm_precision p)
+{
+    size_t scale = p == CM_INT8 ? sizeof(float) : 0;
+    return cm_tokens(g) * (cm_token_bytes(g->channels, p) + scale);
 }

@@ -15,10 +15,19 @@ enum cm_err cm_geometry_check(const struct cm_geometry *g, struct cm_error *e);
 /* True if matcher and every size are the same. */
 bool cm_geometry_equal(const struct cm_geometry *a, const struct cm_geometry *b);
 
-/* "transmatcher", "qaconv"; "f32"; "float16", "float32". NULL for a value that is none. */
+/* "transmatcher", "qaconv"; "f32", "bf16", "int8"; "float16", "float32". NULL for a value that is
+ * none. */
 const char *cm_matcher_name(enum cm_matcher m);
 const char *cm_precision_name(enum cm_precision p);
 const char *cm_dtype_name(enum cm_dtype t);
+
+/* One token's channels as a gallery stores them: their number, padded as the precision wants it (to
+ * 2 for bf16, to 4 for int8), and their bytes. */
+size_t cm_padded_depth(size_t channels, enum cm_precision p);
+size_t cm_token_bytes(size_t channels, enum cm_precision p);
+
+/* Bytes of one layer of a stored image: its tokens, and for int8 a float of scale for each. */
+size_t cm_layer_bytes(const struct cm_geometry *g, enum cm_precision p);
 
 /* The value of a name, or 0 for a name that is none. */
 enum cm_matcher cm_matcher_of_name(const char *name);

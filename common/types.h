@@ -54,6 +54,8 @@ enum cm_matcher {
 /* The form in which a gallery keeps its features; stored and sent too. */
 enum cm_precision {
     CM_F32 = 1,
+    CM_BF16 = 2,
+    CM_INT8 = 3, /* with a scale per token */
 };
 
 /* Element type of a feature map as it comes from outside. */

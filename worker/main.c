@@ -3,7 +3,6 @@
 #include "common/io/file.h"
 #include "common/limits.h"
 #include "common/options.h"
-#include "worker/score/kernels/table.h"
 #include "worker/worker_uv.h"
 
 #include <stdio.h>
@@ -43,9 +42,7 @@ static int run(const struct args *a, const struct cm_command *command)
         .threads = (unsigned)a->threads,
         .credits = (uint32_t)a->credits,
     };
-    const struct sc_kernel *kernel; /* asked early: a wrong VITRINE_KERNEL is no gallery's fault */
-    if (cm_log_level_parse(a->log_level, &level, &e) || check_node(o.node, &e) ||
-        sc_kernel_choose(&kernel, CM_F32, &e))
+    if (cm_log_level_parse(a->log_level, &level, &e) || check_node(o.node, &e))
         return cm_command_fail(command, &e);
     cm_log_init(&log, STDERR_FILENO, level, o.node);
     io_raise_file_limit();

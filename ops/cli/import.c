@@ -7,7 +7,6 @@
 #include "ops/cli/cli.h"
 #include "ops/cli/json.h"
 #include "ops/cli/progress.h"
-#include "worker/score/kernels/table.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -63,7 +62,8 @@ static enum cm_err run(struct import_args *a, struct cm_error *e)
                        "feature file needs its label file, in the same order",
                        a->features.count, a->meta.count);
     if (!cm_precision_of_name(a->precision))
-        return cm_fail(e, CM_EUSAGE, "--precision is '%s'; f32 is the one there is", a->precision);
+        return cm_fail(e, CM_EUSAGE, "--precision is '%s'; there are f32, bf16 and int8",
+                       a->precision);
     struct cli_progress progress;
     cli_progress_start(&progress, "images", 0);
     struct st_import_options o = {
@@ -79,10 +79,7 @@ static enum cm_err run(struct import_args *a, struct cm_error *e)
     };
     char *out = NULL;
     struct pr_manifest made;
-    const struct sc_kernel *kernel; /* asked early: a wrong VITRINE_KERNEL is no file's fault */
-    enum cm_err rc = sc_kernel_choose(&kernel, o.precision, e);
-    if (!rc)
-        rc = trim_slashes(a->out, &out, e);
+    enum cm_err rc = trim_slashes(a->out, &out, e);
     o.out = out;
     if (!rc)
         rc = st_import(&o, &made, e);
@@ -113,8 +110,8 @@ int cli_import(int argc, char **argv)
          "cut into N shards (default: 256 MB at most each, and 16 or more where\n"
          "there are images enough)",
          1, CM_SHARDS_MAX, &a.shards},
-        {"precision", 'p', CM_OPTION_TEXT, false, "NAME", "how features are stored: f32 (default)",
-         0, 0, &a.precision},
+        {"precision", 'p', CM_OPTION_TEXT, false, "NAME",
+         "how features are stored: f32 (default), bf16 or int8", 0, 0, &a.precision},
         {"threads", 't', CM_OPTION_COUNT, false, "N",
          "threads that project (default: the CPUs that this process may use)", 1, 1024, &a.threads},
         {"json", 0, CM_OPTION_FLAG, false, NULL, "print one line of JSON", 0, 0, &a.json},

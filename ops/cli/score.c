@@ -6,7 +6,6 @@
 #include "proto/file/npy.h"
 #include "proto/file/npy_writer.h"
 #include "proto/file/safetensors.h"
-#include "worker/score/kernels/table.h"
 #include "worker/score/scorer.h"
 
 #include <inttypes.h>
@@ -154,13 +153,13 @@ static enum cm_err write_scores(const struct score_run *r, const char *path, str
 static enum cm_err run(const struct score_args *args, struct cm_error *e)
 {
     struct score_run r = {0};
-    if (cm_precision_of_name(args->precision) != CM_F32)
-        return cm_fail(e, CM_EUSAGE, "--precision is '%s'; f32 is the one there is",
+    enum cm_precision precision = cm_precision_of_name(args->precision);
+    if (!precision)
+        return cm_fail(e, CM_EUSAGE, "--precision is '%s'; there are f32, bf16 and int8",
                        args->precision);
-    const struct sc_kernel *kernel; /* asked early: a wrong VITRINE_KERNEL is no file's fault */
-    enum cm_err rc = sc_kernel_choose(&kernel, CM_F32, e);
+    enum cm_err rc = open_inputs(&r, args, e);
     if (!rc)
-        rc = open_inputs(&r, args, e);
+        rc = sc_model_set_precision(r.model, precision, e);
     if (!rc)
         rc = new_buffers(&r, e);
     if (!rc)
@@ -191,8 +190,8 @@ int cli_score(int argc, char **argv)
          &a.gallery},
         {"out", 'o', CM_OPTION_TEXT, true, "FILE", "where the scores go, .npy float32 [q,g]", 0, 0,
          &a.out},
-        {"precision", 'p', CM_OPTION_TEXT, false, "NAME", "arithmetic: f32 (default)", 0, 0,
-         &a.precision},
+        {"precision", 'p', CM_OPTION_TEXT, false, "NAME", "arithmetic: f32 (default), bf16 or int8",
+         0, 0, &a.precision},
     };
     const struct cm_command command = {
         .name = "vitrine score",

@@ -18,8 +18,7 @@ enum { SECTION_ALIGN = 64 };
 
 uint64_t pr_image_stride(const struct cm_geometry *g, enum cm_precision p)
 {
-    (void)p; /* f32 is the only one yet */
-    return cm_round_up(cm_map_floats(g) * sizeof(float), CM_ALIGN);
+    return cm_round_up(g->layers * cm_layer_bytes(g, p), CM_ALIGN);
 }
 
 uint32_t pr_images_per_block(uint64_t image_stride)

@@ -109,7 +109,7 @@ struct pr_shard_shape {
     uint64_t names_bytes; /* all names with their NULs */
 };
 
-/* Bytes from one packed image to the next: its floats, rounded up to 64. */
+/* Bytes from one packed image to the next: its layers, rounded up to 64. */
 uint64_t pr_image_stride(const struct cm_geometry *g, enum cm_precision p);
 
 /* Images a block for this stride: the largest of 32, 64, 128, 256 that stays within

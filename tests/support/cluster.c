@@ -11,17 +11,30 @@
 
 enum { PATH_BYTES = 1024, WORDS_MAX = 48, MORE_MAX = 16, WAIT_MS = 60000, POLL_MS = 20 };
 
-const struct test_material test_sample = {"ops/sample/model.safetensors", "ops/sample/gallery.npy",
-                                          "ops/sample/query.npy", 112, 28};
+const struct test_material test_sample = {"ops/sample/model.safetensors",
+                                          "ops/sample/gallery.npy",
+                                          "ops/sample/query.npy",
+                                          112,
+                                          28,
+                                          NULL};
 const struct test_material test_small = {"tests/golden/data/tm_12x4_d64/model.safetensors",
                                          "tests/golden/data/tm_12x4_d64/gallery.npy",
-                                         "tests/golden/data/tm_12x4_d64/query.npy", 9, 5};
+                                         "tests/golden/data/tm_12x4_d64/query.npy",
+                                         9,
+                                         5,
+                                         NULL};
 const struct test_material test_odd = {"tests/golden/data/tm_5x3_d20/model.safetensors",
                                        "tests/golden/data/tm_5x3_d20/gallery.npy",
-                                       "tests/golden/data/tm_5x3_d20/query.npy", 7, 4};
+                                       "tests/golden/data/tm_5x3_d20/query.npy",
+                                       7,
+                                       4,
+                                       NULL};
 const struct test_material test_qaconv = {"tests/golden/data/qaconv_12x4_c64/model.safetensors",
                                           "tests/golden/data/qaconv_12x4_c64/gallery.npy",
-                                          "tests/golden/data/qaconv_12x4_c64/query.npy", 9, 5};
+                                          "tests/golden/data/qaconv_12x4_c64/query.npy",
+                                          9,
+                                          5,
+                                          NULL};
 
 /* A command line in the making. */
 struct words {
@@ -113,6 +126,8 @@ void test_import(struct test_cluster *c, const char *name, const struct test_mat
     }
     add_pair(&w, "--out", out);
     add_pair(&w, "--shards", number);
+    if (m->precision)
+        add_pair(&w, "--precision", m->precision);
     cr_assert_eq(test_run(&r, w.list), 0, "import: %s", r.err);
     test_run_fini(&r);
 }
@@ -234,7 +249,7 @@ void test_score(struct test_cluster *c, const struct test_material *m, const cha
     struct test_run r;
     cr_assert_eq(TEST_RUN(&r, "vitrine", "score", "--model", find(m->model, model), "--query",
                           find(m->query, query), "--gallery", find(m->gallery, gallery), "--out",
-                          path),
+                          path, "--precision", m->precision ? m->precision : "f32"),
                  0, "score: %s", r.err);
     test_run_fini(&r);
 }

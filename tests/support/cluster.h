@@ -18,6 +18,7 @@ enum { TEST_WORKERS_MAX = 8, TEST_DIR_BYTES = 64, TEST_ENDPOINT_BYTES = 128, TES
 struct test_material {
     const char *model, *gallery, *query; /* absolute, or below VITRINE_SOURCE */
     uint64_t images, queries;
+    const char *precision; /* NULL: not said, which is f32 */
 };
 extern const struct test_material test_sample; /* 112 images, real features */
 extern const struct test_material test_small;  /* tm_12x4_d64, 9 images */

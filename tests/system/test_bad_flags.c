@@ -74,10 +74,10 @@ Test(bad_flags, shards_of_an_import)
                                        t.gallery, "--meta", t.meta, "--meta", t.meta, "--out",
                                        t.out, NULL},
                  &(struct test_refusal){USAGE, "--features", "stands there 1 times and --meta 2"});
-    test_refused((const char *const[]){"vitrine", "import", "--model", t.model, "--features",
-                                       t.gallery, "--meta", t.meta, "--precision", "f8", "--out",
-                                       t.out, NULL},
-                 &(struct test_refusal){USAGE, "--precision", "'f8'; f32 is the one there is"});
+    test_refused(
+        (const char *const[]){"vitrine", "import", "--model", t.model, "--features", t.gallery,
+                              "--meta", t.meta, "--precision", "f8", "--out", t.out, NULL},
+        &(struct test_refusal){USAGE, "--precision", "'f8'; there are f32, bf16 and int8"});
     test_inputs_fini(&t);
 }
 

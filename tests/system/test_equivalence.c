@@ -3,6 +3,7 @@
 #include "common/topk.h"
 #include "tests/support/cluster.h"
 #include "tests/support/matrix.h"
+#include "worker/score/kernels/table.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -144,6 +145,36 @@ Test(equivalence, odd_sizes)
 Test(equivalence, qaconv)
 {
     check_layouts(&test_qaconv);
+}
+
+Test(equivalence, bf16)
+{
+    struct test_material m = test_odd;
+    m.precision = "bf16";
+    check_layouts(&m);
+}
+
+/* int8 has the same bits on every instruction set: here each worker computes with another one. */
+Test(equivalence, int8_on_every_kernel_at_once)
+{
+    static const char *const names[] = {"portable", "avx2", "avx512"};
+    struct test_cluster c;
+    struct test_material m = test_odd;
+    m.precision = "int8";
+    test_cluster_init(&c);
+    test_import(&c, "g", &m, 1, 3);
+    test_coordinator_start(&c, "ipc", NULL);
+    for (unsigned i = 0; i < 3; i++) {
+        const struct sc_kernel *k = sc_kernel_at(0);
+        for (size_t n = 0; k && (strcmp(k->name, names[i]) != 0 || k->precision != CM_INT8); n++)
+            k = sc_kernel_at(n);
+        setenv(SC_KERNEL_VARIABLE, k && k->supported() ? names[i] : "portable", 1);
+        test_worker_start(&c, i, "g", (const char *const[]){"0", "1", "2"}[i], NULL);
+    }
+    test_wait_exact(&c, "shards_covered", 3);
+    unsetenv(SC_KERNEL_VARIABLE);
+    check_against_score(&c, &m);
+    test_cluster_fini(&c);
 }
 
 /* Queries that are scored in one pass, with others or alone, get the same bits. */

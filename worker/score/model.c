@@ -122,10 +122,7 @@ enum cm_err sc_model_finish(struct sc_model *m, struct cm_error *e)
         rc = check_layer(&m->geometry, l, &m->layers[l], e);
     if (!rc && !isfinite(m->constant))
         rc = cm_fail(e, CM_EFORMAT, "the folded weights' constant is not finite");
-    const struct sc_kernel *kernel;
-    if (!rc)
-        rc = sc_kernel_choose(&kernel, CM_F32, e);
-    return rc ? rc : sc_model_use(m, kernel, e);
+    return rc ? rc : sc_model_use(m, sc_kernel_default(CM_F32), e);
 }
 
 enum cm_err sc_model_load(struct sc_model **out, const struct cm_geometry *g, const void *block,
@@ -145,6 +142,14 @@ enum cm_err sc_model_load(struct sc_model **out, const struct cm_geometry *g, co
         *out = NULL;
     }
     return rc;
+}
+
+enum cm_err sc_model_set_precision(struct sc_model *m, enum cm_precision precision,
+                                   struct cm_error *e)
+{
+    const struct sc_kernel *kernel;
+    enum cm_err rc = sc_kernel_choose(&kernel, precision, e);
+    return rc ? rc : sc_model_use(m, kernel, e);
 }
 
 void sc_model_free(struct sc_model *m)

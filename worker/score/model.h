@@ -51,16 +51,22 @@ struct sc_model {
 /* Folds trained weights. Looks for the reference's names (`decoder.layers.{l}.fc1.weight`, ...,
  * `decoder.norm.*`; QAConv: `bn.*`, `fc.*`, `logit_bn.*`); other tensors are ignored.
  * Errors: CM_EFORMAT names a tensor that is missing, has another shape, or does not fold to finite
- * numbers; CM_EUSAGE if VITRINE_KERNEL names no kernel for this processor; CM_ENOMEM. */
+ * numbers; CM_ENOMEM. The model is for f32 until sc_model_set_precision. */
 enum cm_err sc_model_fold(struct sc_model **out, const struct cm_weights *weights,
                           struct cm_error *e) __attribute__((warn_unused_result));
 
 /* A model from its folded weights as sc_model_fold left them in `block` (copied). `g` was checked.
- * Errors: CM_EFORMAT (wrong size for `g`, a value that is not finite), CM_EUSAGE (VITRINE_KERNEL),
- * CM_ENOMEM. */
+ * Errors: CM_EFORMAT (wrong size for `g`, a value that is not finite), CM_ENOMEM. For f32 at first.
+ */
 enum cm_err sc_model_load(struct sc_model **out, const struct cm_geometry *g, const void *block,
                           size_t block_bytes, struct cm_error *e)
     __attribute__((warn_unused_result));
+
+/* Makes the model pack and score in this precision, with the kernel that sc_kernel_choose finds.
+ * While nobody uses it, and before a scratch is made for it. Errors: CM_EUSAGE (VITRINE_KERNEL),
+ * CM_ENOMEM. */
+enum cm_err sc_model_set_precision(struct sc_model *m, enum cm_precision precision,
+                                   struct cm_error *e) __attribute__((warn_unused_result));
 
 void sc_model_free(struct sc_model *m); /* NULL is fine */
 

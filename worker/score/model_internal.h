@@ -9,7 +9,7 @@ enum cm_err sc_model_new(struct sc_model **out, const struct cm_geometry *g, str
     __attribute__((warn_unused_result));
 
 /* Makes a model whose block is filled ready for use: reads `constant`, refuses what is not finite,
- * chooses the kernel and lays the weights out for it. Errors: CM_EFORMAT, CM_EUSAGE, CM_ENOMEM. */
+ * chooses the kernel and lays the weights out for it. Errors: CM_EFORMAT, CM_ENOMEM. */
 enum cm_err sc_model_finish(struct sc_model *m, struct cm_error *e)
     __attribute__((warn_unused_result));
 

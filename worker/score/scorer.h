@@ -22,7 +22,7 @@ enum cm_err sc_scratch_new(struct sc_scratch **out, const struct sc_model *m, st
     __attribute__((warn_unused_result));
 void sc_scratch_free(struct sc_scratch *s); /* NULL is fine */
 
-/* Bytes of one packed image: [layers][tokens][channels] float32. */
+/* Bytes of one packed image: [layers], each as kernels/encode.h says for the model's precision. */
 size_t sc_packed_bytes(const struct sc_model *m);
 
 /* Packs one raw map [tokens][layers * channels] (finite) into `out`, sc_packed_bytes long and

@@ -2,7 +2,7 @@
 #include "worker/score/tiles.h"
 
 #include "common/mem.h"
-#include "worker/score/kernels/panels.h"
+#include "worker/score/kernels/layout.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -53,11 +53,11 @@ static void take_layer(const struct cm_geometry *g, const struct sc_kernel *k,
     *t = (struct sc_tiles){0};
     if (g->matcher == CM_QACONV)
         return;
-    t->fc1 = take_panels(k, (struct sc_rows){layer->fc1, d, d, NULL}, d, block, offset);
+    t->fc1 = take_panels(k, (struct sc_rows){layer->fc1, d, d}, d, block, offset);
     t->fc1_bias = take_padded(layer->fc1_bias, d, block, offset);
     t->mask = take_mask(k, tokens, layer->mask, block, offset);
     t->hidden =
-        take_panels(k, (struct sc_rows){layer->hidden, g->ff, tokens, NULL}, tokens, block, offset);
+        take_panels(k, (struct sc_rows){layer->hidden, g->ff, tokens}, tokens, block, offset);
     t->bias = take_padded(layer->bias, g->ff, block, offset);
     t->out = take_padded(layer->out, g->ff, block, offset);
 }

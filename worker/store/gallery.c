@@ -96,7 +96,14 @@ enum cm_err st_gallery_model(const struct st_gallery *g, struct sc_model **out, 
         return rc;
     rc = model_of_file(&g->manifest, data, size, out, e);
     free(data);
-    return rc ? cm_wrap(e, rc, "%s/" PR_WEIGHTS_FILE, g->dir) : CM_OK;
+    if (rc)
+        return cm_wrap(e, rc, "%s/" PR_WEIGHTS_FILE, g->dir);
+    rc = sc_model_set_precision(*out, g->manifest.precision, e);
+    if (rc) {
+        sc_model_free(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 uint64_t st_first_image(const struct pr_manifest *m, uint32_t index)

@@ -254,7 +254,9 @@ static enum cm_err load_model(struct import *im, struct cm_error *e)
         return rc;
     rc = sc_model_fold(&im->model, pr_safetensors_weights(file), e);
     pr_safetensors_free(file);
-    return rc ? cm_wrap(e, rc, "%s", im->o->model) : CM_OK;
+    if (rc)
+        return cm_wrap(e, rc, "%s", im->o->model);
+    return sc_model_set_precision(im->model, im->o->precision, e);
 }
 
 static enum cm_err plan(struct import *im, struct cm_error *e)

@@ -85,8 +85,12 @@ Test(geometry, names_go_there_and_back)
     cr_assert_eq(cm_matcher_of_name("qaconv"), CM_QACONV);
     cr_assert_eq(cm_matcher_of_name("QAConv"), 0);
     cr_assert_str_eq(cm_precision_name(CM_F32), "f32");
-    cr_assert_null(cm_precision_name((enum cm_precision)2));
+    cr_assert_str_eq(cm_precision_name(CM_BF16), "bf16");
+    cr_assert_str_eq(cm_precision_name(CM_INT8), "int8");
+    cr_assert_null(cm_precision_name((enum cm_precision)4));
     cr_assert_eq(cm_precision_of_name("f32"), CM_F32);
+    cr_assert_eq(cm_precision_of_name("bf16"), CM_BF16);
+    cr_assert_eq(cm_precision_of_name("int8"), CM_INT8);
     cr_assert_eq(cm_precision_of_name("f16"), 0);
     cr_assert_str_eq(cm_dtype_name(CM_DTYPE_F16), "float16");
     cr_assert_str_eq(cm_dtype_name(CM_DTYPE_F32), "float32");

@@ -2,7 +2,9 @@
 #include "common/limits.h"
 #include "common/mem.h"
 #include "tests/support/weights_gen.h"
+#include "worker/score/kernels/table.h"
 #include "worker/score/scorer.h"
+#include "worker/score/tiles.h"
 
 #include <criterion/criterion.h>
 #include <math.h>
@@ -47,7 +49,8 @@ static void pack_new(struct block *b, struct test_random *r, size_t count, char 
     }
 }
 
-static void setup(struct block *b, const struct cm_geometry *g)
+/* With this kernel, or the one that the processor gets for f32. */
+static void setup_with(struct block *b, const struct cm_geometry *g, const struct sc_kernel *k)
 {
     struct test_weights t;
     struct test_random r = {7};
@@ -55,6 +58,8 @@ static void setup(struct block *b, const struct cm_geometry *g)
     test_weights_init(&t, g, 77);
     cr_assert_eq(sc_model_fold(&b->model, &t.weights, &e), CM_OK, "%s", e.text);
     test_weights_free(&t);
+    if (k)
+        cr_assert_eq(sc_model_use(b->model, k, &e), CM_OK);
     cr_assert_eq(sc_scratch_new(&b->scratch, b->model, &e), CM_OK);
     b->stride = cm_round_up(sc_packed_bytes(b->model), CM_ALIGN);
     b->queries = new_aligned(QUERIES, b->stride);
@@ -64,6 +69,11 @@ static void setup(struct block *b, const struct cm_geometry *g)
     for (size_t q = 0; q < QUERIES; q++)
         sc_score(b->model, b->scratch, b->queries + q * b->stride, b->images, b->stride, IMAGES,
                  b->scores[q]);
+}
+
+static void setup(struct block *b, const struct cm_geometry *g)
+{
+    setup_with(b, g, NULL);
 }
 
 static void teardown(struct block *b)
@@ -223,5 +233,30 @@ Test(scorer_bits, two_threads_give_what_one_gives)
                             "thread", (size_t)i);
         }
         teardown(&b);
+    }
+}
+
+/* Whole scores, from raw maps, with every kernel of every precision: one numeric class, one score.
+ */
+Test(scorer_bits, kernels_of_a_class_give_the_same_scores)
+{
+    struct cm_error e;
+    for (size_t m = 0; m < MODELS; m++) {
+        const struct sc_kernel *first = NULL;
+        float want[IMAGES] = {0};
+        for (size_t i = 0; sc_kernel_at(i); i++) {
+            const struct sc_kernel *k = sc_kernel_at(i);
+            struct block b;
+            if (!k->supported())
+                continue;
+            setup_with(&b, &models[m], k);
+            if (first && strcmp(first->numeric_class, k->numeric_class) == 0)
+                assert_same(b.scores[1], want, IMAGES, k->name, m);
+            else
+                memcpy(want, b.scores[1], sizeof want);
+            first = k;
+            cr_assert_eq(sc_model_set_precision(b.model, k->precision, &e), CM_OK, "%s", e.text);
+            teardown(&b);
+        }
     }
 }

@@ -6,6 +6,8 @@
 
 #include <float.h>
 #include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
 
 /* 12 sums, 2 vectors of columns and a row's value: 15 of 16 registers. */
 enum {
@@ -16,6 +18,35 @@ enum {
 
 /* See vector.h, as all that follow. */
 typedef __m256 sc_vec;
+
+/* Eight 32-bit integers. */
+typedef __m256i sc_ivec;
+
+/* SC_VEC integers from `p`. */
+static inline sc_ivec sc_ivec_load(const int32_t *p)
+{
+    return _mm256_loadu_si256((const void *)p);
+}
+
+/* See vector.h. */
+static inline sc_ivec sc_ivec_dot(sc_ivec sum, const uint8_t *x, const int16_t *low,
+                                  const int16_t *high)
+{
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    __m256i bytes = _mm256_set1_epi32(four);
+    __m256i first = _mm256_shuffle_epi8(bytes, _mm256_set1_epi32((int)0x80018000));
+    __m256i second = _mm256_shuffle_epi8(bytes, _mm256_set1_epi32((int)0x80038002));
+    __m256i some = _mm256_madd_epi16(first, _mm256_loadu_si256((const void *)low));
+    __m256i more = _mm256_madd_epi16(second, _mm256_loadu_si256((const void *)high));
+    return _mm256_add_epi32(_mm256_add_epi32(sum, some), more);
+}
+
+/* To floats, rounded to nearest. */
+static inline sc_vec sc_vec_of_ivec(sc_ivec a)
+{
+    return _mm256_cvtepi32_ps(a);
+}
 
 /* One value in all places. */
 static inline sc_vec sc_vec_set(float x)

@@ -6,6 +6,8 @@
 
 #include <float.h>
 #include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
 
 /* 24 sums, 3 vectors of columns and a row's value: 28 of 32 registers. */
 enum {
@@ -16,6 +18,34 @@ enum {
 
 /* See vector.h, as all that follow. */
 typedef __m512 sc_vec;
+
+/* Sixteen 32-bit integers. */
+typedef __m512i sc_ivec;
+
+/* SC_VEC integers from `p`. */
+static inline sc_ivec sc_ivec_load(const int32_t *p)
+{
+    return _mm512_loadu_si512(p);
+}
+
+/* See vector.h. */
+static inline sc_ivec sc_ivec_dot(sc_ivec sum, const uint8_t *x, const int16_t *low,
+                                  const int16_t *high)
+{
+    int32_t four;
+    memcpy(&four, x, sizeof four);
+    __m512i bytes = _mm512_set1_epi32(four);
+    __m512i first = _mm512_shuffle_epi8(bytes, _mm512_set1_epi32((int)0x80018000));
+    __m512i second = _mm512_shuffle_epi8(bytes, _mm512_set1_epi32((int)0x80038002));
+    sum = _mm512_add_epi32(sum, _mm512_madd_epi16(first, _mm512_loadu_si512(low)));
+    return _mm512_add_epi32(sum, _mm512_madd_epi16(second, _mm512_loadu_si512(high)));
+}
+
+/* To floats, rounded to nearest. */
+static inline sc_vec sc_vec_of_ivec(sc_ivec a)
+{
+    return _mm512_cvtepi32_ps(a);
+}
 
 /* One value in all places. */
 static inline sc_vec sc_vec_set(float x)

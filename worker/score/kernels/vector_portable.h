@@ -7,6 +7,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdint.h>
 
 /* A tile so small that a compiler may keep it in registers. */
 enum {
@@ -19,6 +20,39 @@ enum {
 typedef struct {
     float at[SC_VEC];
 } sc_vec;
+
+/* Sixteen 32-bit integers. */
+typedef struct {
+    int32_t at[SC_VEC];
+} sc_ivec;
+
+/* SC_VEC integers from `p`. */
+static inline sc_ivec sc_ivec_load(const int32_t *p)
+{
+    sc_ivec v;
+    for (int i = 0; i < SC_VEC; i++)
+        v.at[i] = p[i];
+    return v;
+}
+
+/* See vector.h. */
+static inline sc_ivec sc_ivec_dot(sc_ivec sum, const uint8_t *x, const int16_t *low,
+                                  const int16_t *high)
+{
+    for (int i = 0; i < SC_VEC; i++)
+        sum.at[i] +=
+            x[0] * low[2 * i] + x[1] * low[2 * i + 1] + x[2] * high[2 * i] + x[3] * high[2 * i + 1];
+    return sum;
+}
+
+/* To floats, rounded to nearest. */
+static inline sc_vec sc_vec_of_ivec(sc_ivec a)
+{
+    sc_vec v;
+    for (int i = 0; i < SC_VEC; i++)
+        v.at[i] = (float)a.at[i];
+    return v;
+}
 
 /* One value in all places. */
 static inline sc_vec sc_vec_set(float x)

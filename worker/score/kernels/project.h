@@ -1,8 +1,8 @@
-/* f32_project.h: the loops of sc_project_fn; each instruction set's file includes them once.
+/* project.h: the loops of sc_project_fn; each instruction set's file includes them once.
  *
  * Panels outside, row tiles inside: a panel stays in the second cache while all rows pass it. */
-#ifndef SC_F32_PROJECT_H
-#define SC_F32_PROJECT_H
+#ifndef SC_PROJECT_H
+#define SC_PROJECT_H
 
 #include "worker/score/kernels/tile.h"
 
@@ -28,7 +28,7 @@ SC_INLINE void sc_project_panel(int vecs, struct sc_rows rows, const float *pane
         struct sc_tile t;
         sc_tile_begin(&t, vecs, bias);
         sc_tile_multiply(&t, vecs, sc_tile_rows(rows, r), panel, depth);
-        sc_tile_write(&t, vecs, sc_tile_height(rows, r), columns, out + r * stride, stride);
+        sc_tile_write(&t, vecs, sc_tile_height(rows.count, r), columns, out + r * stride, stride);
     }
 }
 
@@ -37,7 +37,8 @@ SC_INLINE void sc_project_loops(struct sc_rows rows, struct sc_panels panels, co
                                 float *out)
 {
     for (size_t c = 0; c < panels.columns; c += SC_TILE_COLUMNS) {
-        size_t width = sc_panel_width(panels, c), left = panels.columns - c, depth = panels.depth;
+        size_t width = sc_panel_width(panels.columns, c), left = panels.columns - c,
+               depth = panels.depth;
         size_t columns = left < width ? left : width;
         const float *panel = panels.data + c * depth;
         if (width == 3 * SC_VEC && SC_TILE_VECS >= 3)

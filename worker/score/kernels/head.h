@@ -1,21 +1,21 @@
-/* f32_head.h: the loops of sc_head_fn; each instruction set's file includes them once.
+/* head.h: the loops of sc_head_fn; each instruction set's file includes them once.
  *
  * Panels outside, row tiles inside: a panel of weights stays in the first cache while the maxima of
  * all pairs pass it, and is read from further out once a call. */
-#ifndef SC_F32_HEAD_H
-#define SC_F32_HEAD_H
+#ifndef SC_HEAD_H
+#define SC_HEAD_H
 
 #include "worker/score/kernels/tile.h"
 
 /* relu and the sum with `out`, on a finished tile. */
 SC_INLINE void sc_tile_reduce(const struct sc_tile *t, int vecs, const float *out, double *lanes)
 {
-#pragma GCC unroll 8
+    SC_UNROLL
     for (int r = 0; r < SC_TILE_ROWS; r++)
-#pragma GCC unroll 8
-        for (int v = 0; v < vecs; v++)
-            sc_vec_dot(sc_vec_relu(t->at[r][v]), sc_vec_load(out + v * SC_VEC),
-                       lanes + r * SC_LANES + v * SC_VEC % SC_LANES);
+        SC_UNROLL
+    for (int v = 0; v < vecs; v++)
+        sc_vec_dot(sc_vec_relu(t->at[r][v]), sc_vec_load(out + v * SC_VEC),
+                   lanes + r * SC_LANES + v * SC_VEC % SC_LANES);
 }
 
 /* One panel against all rows. Rows that repeat the last one go to lanes of their own. */
@@ -35,7 +35,7 @@ SC_INLINE void sc_head_loops(struct sc_rows rows, struct sc_panels panels, const
                              const float *out, double *lanes)
 {
     for (size_t c = 0; c < panels.columns; c += SC_TILE_COLUMNS) {
-        size_t width = sc_panel_width(panels, c), depth = panels.depth;
+        size_t width = sc_panel_width(panels.columns, c), depth = panels.depth;
         const float *panel = panels.data + c * depth;
         if (width == 3 * SC_VEC && SC_TILE_VECS >= 3)
             sc_head_panel(3, rows, panel, depth, bias + c, out + c, lanes);

@@ -1,9 +1,0 @@
-/* f32_project_portable.c: the projection in f32, in plain C with fmaf. */
-#include "worker/score/kernels/f32_project.h"
-#include "worker/score/kernels/table.h"
-
-void sc_f32_project_portable(struct sc_rows rows, struct sc_panels panels, const float *bias,
-                             float *out)
-{
-    sc_project_loops(rows, panels, bias, out);
-}
