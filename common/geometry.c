@@ -49,6 +49,18 @@ enum cm_err cm_geometry_check(const struct cm_geometry *g, struct cm_error *e)
     return rc ? rc : check_products(g, e);
 }
 
+enum cm_err cm_geometry_check_map(const struct cm_geometry *g, const char *what, uint32_t height,
+                                  uint32_t width, uint32_t channels, struct cm_error *e)
+{
+    if (height == g->height && width == g->width && channels == g->channels * g->layers)
+        return CM_OK;
+    return cm_fail(
+        e, CM_EMISMATCH,
+        "%s: maps of %ux%ux%u, but the model takes %ux%ux%u (height x width x layers * d): "
+        "encode the images with this model",
+        what, height, width, channels, g->height, g->width, g->channels * g->layers);
+}
+
 bool cm_geometry_equal(const struct cm_geometry *a, const struct cm_geometry *b)
 {
     return a->matcher == b->matcher && a->height == b->height && a->width == b->width &&

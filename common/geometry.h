@@ -13,6 +13,12 @@
 enum cm_err cm_geometry_check(const struct cm_geometry *g, struct cm_error *e);
 
 /* True if matcher and every size are the same. */
+/* CM_OK if raw maps of these sizes are what the model takes; `what` names them ("Q.npy"). Errors:
+ * CM_EMISMATCH, with both sizes. */
+enum cm_err cm_geometry_check_map(const struct cm_geometry *g, const char *what, uint32_t height,
+                                  uint32_t width, uint32_t channels, struct cm_error *e);
+
+/* The same sizes and matcher? */
 bool cm_geometry_equal(const struct cm_geometry *a, const struct cm_geometry *b);
 
 /* "transmatcher", "qaconv"; "f32", "bf16", "int8"; "float16", "float32". NULL for a value that is

@@ -10,8 +10,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define LOG_PERIOD_NS UINT64_C(1000000000) /* one line a second for what a peer can cause */
-
 enum cm_err co_new(struct co_core **out, const struct co_config *config, const struct co_io *io,
                    const struct cm_log *log, struct cm_error *e)
 {
@@ -74,6 +72,14 @@ enum cm_err co_send(struct co_core *c, const struct cm_peer *to, struct pr_buffe
     return rc;
 }
 
+void co_tell(struct co_core *c, const struct cm_peer *to, enum cm_err packing,
+             struct pr_buffer *packed, struct cm_error *e)
+{
+    enum cm_err rc = packing ? packing : co_send(c, to, packed, NULL, e);
+    if (rc)
+        cm_log(c->log, CM_LOG_DEBUG, "unsent", "msg=\"%s\"", e->text);
+}
+
 void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
                    enum pr_error_code code, uint32_t retry_after_ms, const char *text)
 {
@@ -83,11 +89,7 @@ void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_
         .id = id, .epoch = c->epoch, .code = code, .retry_after_ms = retry_after_ms};
     snprintf(message.text, sizeof message.text, "%s", text);
     c->counters.errors++;
-    enum cm_err rc = pr_error_pack(&message, &packed, &e);
-    if (!rc)
-        rc = co_send(c, to, &packed, NULL, &e);
-    if (rc)
-        cm_log(c->log, CM_LOG_DEBUG, "error_unsent", "msg=\"%s\"", e.text);
+    co_tell(c, to, pr_error_pack(&message, &packed, &e), &packed, &e);
 }
 
 struct co_gather *co_find_open(struct co_core *c, struct cm_query_id id)
@@ -102,7 +104,7 @@ void co_on_garbage(struct co_core *c, const struct cm_peer *from, const char *wh
 {
     uint64_t missed;
     c->counters.garbage++;
-    if (cm_log_rate_pass(&c->garbage_rate, co_now(c), LOG_PERIOD_NS, &missed))
+    if (cm_log_rate_pass(&c->garbage_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
         cm_log(c->log, CM_LOG_WARN, "garbage", "peer_bytes=%u msg=\"%s\" unreported=%" PRIu64,
                from->size, why, missed);
 }
@@ -114,11 +116,7 @@ static void ask_who(struct co_core *c, const struct cm_peer *from)
     struct cm_error e;
     struct pr_buffer packed;
     struct pr_control message = {.type = PR_REHELLO, .epoch = c->epoch};
-    enum cm_err rc = pr_control_pack(&message, &packed, &e);
-    if (!rc)
-        rc = co_send(c, from, &packed, NULL, &e);
-    if (rc)
-        cm_log(c->log, CM_LOG_DEBUG, "rehello_unsent", "msg=\"%s\"", e.text);
+    co_tell(c, from, pr_control_pack(&message, &packed, &e), &packed, &e);
 }
 
 static void on_member_message(struct co_core *c, const struct cm_peer *from,

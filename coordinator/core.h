@@ -46,10 +46,17 @@ static inline uint64_t co_now(const struct co_core *c)
 void co_list_append(struct co_list *list, struct co_gather *g);
 void co_list_remove(struct co_list *list, struct co_gather *g);
 
-/* Sends a packed message and releases it; a failure to pack or send is logged, never fatal: the
- * protocol recovers from a lost message by itself (heartbeats, deadlines). */
+/* At most one line a second for what a peer can cause. */
+#define CO_LOG_PERIOD_NS UINT64_C(1000000000)
+
+/* Sends a packed message and releases it. Errors: those of co_io.send. */
 enum cm_err co_send(struct co_core *c, const struct cm_peer *to, struct pr_buffer *packed,
                     struct cm_blob *payload, struct cm_error *e);
+
+/* The same for a message whose loss the protocol makes good by itself (heartbeats, deadlines): a
+ * failure, also to pack it (`packing`), is only logged. */
+void co_tell(struct co_core *c, const struct cm_peer *to, enum cm_err packing,
+             struct pr_buffer *packed, struct cm_error *e);
 
 /* Tells a client why there is no answer. */
 void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,

@@ -6,8 +6,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#define LOG_PERIOD_NS UINT64_C(1000000000)
-
 static enum cm_err send_answer(struct co_core *c, struct co_gather *g, bool *partial,
                                struct cm_error *e)
 {
@@ -35,11 +33,8 @@ static void cancel_open_parts(struct co_core *c, const struct co_gather *g)
         struct pr_buffer packed;
         struct cm_error e;
         struct pr_control cancel = {.type = PR_CANCEL, .id = g->id, .epoch = c->epoch};
-        enum cm_err rc = pr_control_pack(&cancel, &packed, &e);
-        if (!rc)
-            rc = co_send(c, &c->members.slots[g->parts[p].member].peer, &packed, NULL, &e);
-        if (rc)
-            cm_log(c->log, CM_LOG_DEBUG, "cancel_unsent", "msg=\"%s\"", e.text);
+        co_tell(c, &c->members.slots[g->parts[p].member].peer,
+                pr_control_pack(&cancel, &packed, &e), &packed, &e);
     }
 }
 
@@ -60,7 +55,7 @@ void co_finish(struct co_core *c, struct co_gather *g)
         co_send_error(c, &g->client, g->client_id, PR_ERROR_INTERNAL, 0, e.text);
     }
     uint64_t missed;
-    if (partial && cm_log_rate_pass(&c->partial_rate, co_now(c), LOG_PERIOD_NS, &missed))
+    if (partial && cm_log_rate_pass(&c->partial_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
         cm_log(c->log, CM_LOG_WARN, "partial", "query=%" PRIu64 " unreported=%" PRIu64, g->id.v,
                missed);
     co_list_remove(&c->open, g);

@@ -30,16 +30,11 @@ static enum cm_err check_shape(const struct co_core *c, const struct pr_query *q
                                struct cm_error *e)
 {
     const struct cm_geometry *g = &c->gallery.geometry;
-    if (q->height != g->height || q->width != g->width || q->channels != g->channels * g->layers)
-        return cm_fail(e, CM_EMISMATCH,
-                       "the query's map is %ux%ux%u, the gallery's are %ux%ux%u (height x width x "
-                       "channels): encode it with the gallery's model",
-                       q->height, q->width, q->channels, g->height, g->width,
-                       g->channels * g->layers);
-    if (q->k > c->gallery.images)
-        return cm_fail(e, CM_EUSAGE, "k is %u, but the gallery has %" PRIu64 " images", q->k,
-                       c->gallery.images);
-    return CM_OK;
+    enum cm_err rc = cm_geometry_check_map(g, "the query", q->height, q->width, q->channels, e);
+    if (!rc && q->k > c->gallery.images)
+        rc = cm_fail(e, CM_EUSAGE, "k is %u, but the gallery has %" PRIu64 " images", q->k,
+                     c->gallery.images);
+    return rc;
 }
 
 static enum cm_err check_map(const struct pr_query *q, const struct cm_blob *payload,

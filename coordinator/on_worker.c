@@ -11,8 +11,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define LATE_PERIOD_NS UINT64_C(1000000000)
-
 void co_refuse(struct co_core *c, const struct cm_peer *to, const char *node,
                enum pr_refusal reason, const char *text)
 {
@@ -22,11 +20,7 @@ void co_refuse(struct co_core *c, const struct cm_peer *to, const char *node,
     snprintf(message.text, sizeof message.text, "%s", text);
     c->counters.refused++;
     cm_log(c->log, CM_LOG_WARN, "worker_refused", "worker=%s msg=\"%s\"", node, text);
-    enum cm_err rc = pr_refuse_pack(&message, &packed, &e);
-    if (!rc)
-        rc = co_send(c, to, &packed, NULL, &e);
-    if (rc)
-        cm_log(c->log, CM_LOG_DEBUG, "refusal_unsent", "msg=\"%s\"", e.text);
+    co_tell(c, to, pr_refuse_pack(&message, &packed, &e), &packed, &e);
 }
 
 /* Is the worker's gallery ours? The first worker's gallery becomes the cluster's. */
@@ -159,11 +153,7 @@ static void welcome(struct co_core *c, const struct cm_peer *to)
     };
     struct pr_buffer packed;
     struct cm_error e;
-    enum cm_err rc = pr_welcome_pack(&message, &packed, &e);
-    if (!rc)
-        rc = co_send(c, to, &packed, NULL, &e);
-    if (rc)
-        cm_log(c->log, CM_LOG_DEBUG, "welcome_unsent", "msg=\"%s\"", e.text);
+    co_tell(c, to, pr_welcome_pack(&message, &packed, &e), &packed, &e);
 }
 
 /* Is this one more HELLO of a member that has not seen its WELCOME yet? It may have searches since
@@ -243,11 +233,7 @@ void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header)
     m->searches_done = heartbeat.searches_done;
     m->pairs_scored = heartbeat.pairs_scored;
     heartbeat = (struct pr_heartbeat){.epoch = c->epoch};
-    rc = pr_heartbeat_pack(&heartbeat, &packed, &e);
-    if (!rc)
-        rc = co_send(c, &m->peer, &packed, NULL, &e);
-    if (rc)
-        cm_log(c->log, CM_LOG_DEBUG, "heartbeat_unsent", "msg=\"%s\"", e.text);
+    co_tell(c, &m->peer, pr_heartbeat_pack(&heartbeat, &packed, &e), &packed, &e);
 }
 
 void co_on_leaving(struct co_core *c, uint32_t member)
@@ -306,7 +292,7 @@ static void take_result(struct co_core *c, uint32_t member, const struct pr_resu
         cm_fail(&e, CM_ENOENT, "query %" PRIu64 " is over", result->id.v);
     }
     uint64_t missed;
-    if (rc && cm_log_rate_pass(&c->late_rate, co_now(c), LATE_PERIOD_NS, &missed))
+    if (rc && cm_log_rate_pass(&c->late_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
         cm_log(c->log, CM_LOG_INFO, "result_dropped", "worker=%s msg=\"%s\" unreported=%" PRIu64,
                m->hello.node, e.text, missed);
     if (g)

@@ -5,8 +5,8 @@
 #include "ops/cli/progress.h"
 #include "proto/file/npy.h"
 #include "proto/file/npy_writer.h"
-#include "proto/file/safetensors.h"
 #include "worker/score/scorer.h"
+#include "worker/store/gallery.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -33,31 +33,13 @@ struct score_run {
 
 static enum cm_err check_maps(const struct sc_model *m, const struct pr_npy *n, struct cm_error *e)
 {
-    const struct cm_geometry *g = &m->geometry;
-    if (n->height == g->height && n->width == g->width && n->channels == g->channels * g->layers)
-        return CM_OK;
-    return cm_fail(
-        e, CM_EMISMATCH,
-        "%s: maps of %ux%ux%u, but the model takes %ux%ux%u (height x width x layers * d)",
-        n->input.path, n->height, n->width, n->channels, g->height, g->width,
-        g->channels * g->layers);
-}
-
-static enum cm_err load_model(struct score_run *r, const char *path, struct cm_error *e)
-{
-    struct pr_safetensors *file;
-    enum cm_err rc = pr_safetensors_read(&file, path, e);
-    if (rc)
-        return rc;
-    rc = sc_model_fold(&r->model, pr_safetensors_weights(file), e);
-    pr_safetensors_free(file);
-    return rc ? cm_wrap(e, rc, "%s", path) : CM_OK;
+    return cm_geometry_check_map(&m->geometry, n->input.path, n->height, n->width, n->channels, e);
 }
 
 static enum cm_err open_inputs(struct score_run *r, const struct score_args *args,
                                struct cm_error *e)
 {
-    enum cm_err rc = load_model(r, args->model, e);
+    enum cm_err rc = st_read_model(args->model, &r->model, e);
     if (!rc)
         rc = pr_npy_open(&r->query, args->query, e);
     if (!rc)

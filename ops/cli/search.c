@@ -316,23 +316,18 @@ static enum cm_err check_cluster(struct search *s, const struct pr_status *statu
                                  struct cm_error *e)
 {
     const struct pr_npy *n = s->features;
-    const struct cm_geometry *g = &status->gallery.geometry;
     uint64_t images = status->gallery.images;
     s->k = s->a->k ? (uint32_t)s->a->k : K_DEFAULT;
     if (!status->has_gallery)
         return CM_OK; /* a worker may be on its way: the coordinator answers with when to retry */
-    if (n->height != g->height || n->width != g->width || n->channels != g->channels * g->layers)
-        return cm_fail(e, CM_EMISMATCH,
-                       "%s: maps of %ux%ux%u, but the gallery's are %ux%ux%u (height x width x "
-                       "channels): encode the queries with the gallery's model",
-                       s->a->features, n->height, n->width, n->channels, g->height, g->width,
-                       g->channels * g->layers);
-    if (s->a->k > images)
-        return cm_fail(e, CM_EUSAGE, "-k is %" PRIu64 ", but the gallery has %" PRIu64 " images",
-                       s->a->k, images);
+    enum cm_err rc = cm_geometry_check_map(&status->gallery.geometry, s->a->features, n->height,
+                                           n->width, n->channels, e);
+    if (!rc && s->a->k > images)
+        rc = cm_fail(e, CM_EUSAGE, "-k is %" PRIu64 ", but the gallery has %" PRIu64 " images",
+                     s->a->k, images);
     if (s->k > images)
         s->k = (uint32_t)images;
-    return CM_OK;
+    return rc;
 }
 
 /* Reads the labels through once, so that a mistake in them shows before any work is done. */

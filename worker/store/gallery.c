@@ -6,6 +6,7 @@
 #include "common/io/file.h"
 #include "common/limits.h"
 #include "common/mem.h"
+#include "proto/file/safetensors.h"
 #include "proto/file/shard_format.h"
 
 #include <stdio.h>
@@ -104,6 +105,18 @@ enum cm_err st_gallery_model(const struct st_gallery *g, struct sc_model **out, 
         *out = NULL;
     }
     return rc;
+}
+
+enum cm_err st_read_model(const char *path, struct sc_model **out, struct cm_error *e)
+{
+    struct pr_safetensors *file;
+    *out = NULL;
+    enum cm_err rc = pr_safetensors_read(&file, path, e);
+    if (rc)
+        return rc;
+    rc = sc_model_fold(out, pr_safetensors_weights(file), e);
+    pr_safetensors_free(file);
+    return rc ? cm_wrap(e, rc, "%s", path) : CM_OK;
 }
 
 uint64_t st_first_image(const struct pr_manifest *m, uint32_t index)

@@ -26,6 +26,11 @@ void st_gallery_close(struct st_gallery *g);
 enum cm_err st_gallery_model(const struct st_gallery *g, struct sc_model **out, struct cm_error *e)
     __attribute__((warn_unused_result));
 
+/* A model from trained weights (.safetensors) as users bring them. Free with sc_model_free. Errors,
+ * which name the file: those of pr_safetensors_read and sc_model_fold. */
+enum cm_err st_read_model(const char *path, struct sc_model **out, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
 /* "<dir>/<file>" in *out, which the caller frees. Errors: CM_ENOMEM. */
 enum cm_err st_path(char **out, const char *dir, const char *file, struct cm_error *e)
     __attribute__((warn_unused_result));

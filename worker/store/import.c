@@ -10,7 +10,6 @@
 #include "common/io/pool.h"
 #include "common/limits.h"
 #include "common/mem.h"
-#include "proto/file/safetensors.h"
 #include "proto/file/shard_format.h"
 #include "worker/score/scorer.h"
 #include "worker/store/gallery.h"
@@ -248,15 +247,8 @@ static enum cm_err write_gallery(struct import *im, struct cm_error *e)
 
 static enum cm_err load_model(struct import *im, struct cm_error *e)
 {
-    struct pr_safetensors *file;
-    enum cm_err rc = pr_safetensors_read(&file, im->o->model, e);
-    if (rc)
-        return rc;
-    rc = sc_model_fold(&im->model, pr_safetensors_weights(file), e);
-    pr_safetensors_free(file);
-    if (rc)
-        return cm_wrap(e, rc, "%s", im->o->model);
-    return sc_model_set_precision(im->model, im->o->precision, e);
+    enum cm_err rc = st_read_model(im->o->model, &im->model, e);
+    return rc ? rc : sc_model_set_precision(im->model, im->o->precision, e);
 }
 
 static enum cm_err plan(struct import *im, struct cm_error *e)

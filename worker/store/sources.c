@@ -2,6 +2,7 @@
 #include "worker/store/sources.h"
 
 #include "common/assert.h"
+#include "common/geometry.h"
 #include "common/mem.h"
 
 #include <inttypes.h>
@@ -9,15 +10,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum cm_err check_shape(const struct pr_npy *n, const struct cm_geometry *g,
+static enum cm_err check_shape(const struct cm_geometry *g, const struct pr_npy *n,
                                struct cm_error *e)
 {
-    if (n->height == g->height && n->width == g->width && n->channels == g->channels * g->layers)
-        return CM_OK;
-    return cm_fail(e, CM_EMISMATCH,
-                   "%s: maps of %ux%ux%u, but the model takes %ux%ux%u (height x width x layers*d)",
-                   n->input.path, n->height, n->width, n->channels, g->height, g->width,
-                   g->channels * g->layers);
+    return cm_geometry_check_map(g, n->input.path, n->height, n->width, n->channels, e);
 }
 
 /* Reads all of one label file, counting. */
@@ -56,7 +52,7 @@ enum cm_err st_sources_open(struct st_sources *s, const struct cm_geometry *g,
         s->files++;
         s->images += s->features[i]->images;
         s->bytes += s->features[i]->images * s->features[i]->image_bytes;
-        rc = check_shape(s->features[i], g, e);
+        rc = check_shape(g, s->features[i], e);
     }
     for (size_t i = 0; !rc && i < files; i++)
         rc = scan_meta(s, i, e);

@@ -43,7 +43,7 @@ Test(co_query, the_shape_is_the_gallerys)
     query.height = 1;
     query.width = 2; /* as many floats */
     fake_co_query_as(&f, "client", &query, map);
-    expect_error(&f, 1, PR_ERROR_BAD_QUERY, "1x2x2, the gallery's are 2x1x2");
+    expect_error(&f, 1, PR_ERROR_BAD_QUERY, "1x2x2, but the model takes 2x1x2");
     cm_blob_unref(&map);
     fake_co_fini(&f);
 }
