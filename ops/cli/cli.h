@@ -13,5 +13,6 @@ int cli_search(int argc, char **argv);
 int cli_score(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_up(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 
 #endif

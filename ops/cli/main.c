@@ -20,6 +20,7 @@ static const struct entry entries[] = {
     {"up", "run a coordinator and workers on this machine", cli_up},
     {"status", "who is in a cluster, and how it does", cli_status},
     {"score", "score every query against every gallery image: the whole matrix", cli_score},
+    {"bench", "how near this machine's scoring comes to its peak", cli_bench},
 };
 
 static void print_help(FILE *out)

@@ -15,7 +15,8 @@ Test(cli, help_of_every_command)
         const char *argv[4];
         const char *mentions[16]; /* up to a NULL */
     } cases[] = {
-        {{"vitrine", "--help"}, {"import", "inspect", "verify", "search", "up", "status", "score"}},
+        {{"vitrine", "--help"},
+         {"import", "inspect", "verify", "search", "up", "status", "score", "bench"}},
         {{"vitrine", "import", "--help"},
          {"--model FILE", "--features FILE", "--meta FILE", "--out DIR", "--shards N",
           "--precision NAME", "--threads N", "--json", "(required)"}},
@@ -27,6 +28,7 @@ Test(cli, help_of_every_command)
           "--json", "covers less than --min-coverage"}},
         {{"vitrine", "score", "--help"},
          {"--model FILE", "--query FILE", "--gallery FILE", "--out FILE", "--precision NAME"}},
+        {{"vitrine", "bench", "--help"}, {"kernel", "--list", "--rounds N", "--json"}},
         {{"vitrine", "up", "--help"},
          {"--gallery DIR", "--workers N", "--threads N", "--listen ENDPOINT", "--insecure"}},
         {{"vitrine", "status", "--help"},
@@ -222,6 +224,51 @@ static void assert_search(const struct test_inputs *t, const char *query, const 
     }
     cr_assert_str_eq(line, "", "more lines than queries");
     test_run_fini(&r);
+}
+
+/* Figures of a machine are nothing to hold a test to, but for being there. */
+Test(cli, json_of_bench_kernel)
+{
+    static const char *const names[] = {"f32", "bf16", "int8"};
+    static const char *const sizes[] = {"paper", "small", "qaconv"};
+    json_t *root = run_json(
+        (const char *const[]){"vitrine", "bench", "kernel", "--rounds", "1", "--json", NULL});
+    ASSERT_KEYS(root, "peak", "cases");
+    ASSERT_KEYS(json_object_get(root, "peak"), "f32", "bf16", "int8");
+    const json_t *cases = json_object_get(root, "cases");
+    cr_assert_eq(json_array_size(cases), 18);
+    for (size_t i = 0; i < 18; i++) {
+        const json_t *c = json_array_get(cases, i);
+        cr_assert_str_eq(json_string_value(json_object_get(c, "size")), sizes[i / 6]);
+        cr_assert_str_eq(json_string_value(json_object_get(c, "precision")), names[i % 6 / 2]);
+        cr_assert(json_real_value(json_object_get(c, "gops")) > 0);
+        if (i % 2)
+            ASSERT_KEYS(c, "size", "precision", "kernel", "stage", "gops", "of_peak",
+                        "pairs_per_s");
+        else
+            ASSERT_KEYS(c, "size", "precision", "kernel", "stage", "gops", "of_peak");
+    }
+    json_decref(root);
+}
+
+Test(cli, bench_lists_the_kernels_and_takes_the_one_that_is_forced)
+{
+    json_t *root =
+        run_json((const char *const[]){"vitrine", "bench", "kernel", "--list", "--json", NULL});
+    const json_t *list = json_object_get(root, "kernels");
+    size_t chosen = 0;
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *k = json_array_get(list, i);
+        ASSERT_KEYS(k, "kernel", "precision", "class", "supported", "chosen");
+        chosen += json_is_true(json_object_get(k, "chosen"));
+    }
+    cr_assert_eq(chosen, 3, "one a precision, not %zu", chosen);
+    json_decref(root);
+    test_refused((const char *const[]){"vitrine", "bench", "disk", NULL},
+                 &(struct test_refusal){64, "'disk'", "there is 'kernel'"});
+    setenv("VITRINE_KERNEL", "none", 1);
+    test_refused((const char *const[]){"vitrine", "bench", "kernel", NULL},
+                 &(struct test_refusal){64, "VITRINE_KERNEL is 'none'", "there are "});
 }
 
 Test(cli, search_json_has_the_promised_keys)

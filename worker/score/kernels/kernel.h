@@ -22,6 +22,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Tile shapes, and what holds for all of them. */
 enum {
@@ -85,6 +86,11 @@ typedef void sc_product_fn(struct sc_tokens image, const void *query, const floa
 typedef void sc_head_fn(struct sc_rows rows, struct sc_panels panels, const float *bias,
                         const float *out, double *lanes);
 
+/* Does the instruction on which the kernel rests so many times over, in registers alone, and
+ * returns how many operations that was, a product and its addition being two. Whoever takes the
+ * time knows the processor's peak. */
+typedef uint64_t sc_peak_fn(uint64_t steps);
+
 /* A row of the table. */
 struct sc_kernel {
     const char *name;          /* as VITRINE_KERNEL and logs say it */
@@ -96,6 +102,7 @@ struct sc_kernel {
     sc_query_fn *query;
     sc_product_fn *product;
     sc_head_fn *head;
+    sc_peak_fn *peak; /* NULL where it is not the fastest of its precision on any processor */
 };
 
 #endif

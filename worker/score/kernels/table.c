@@ -49,9 +49,9 @@ static bool always(void)
 static const struct sc_kernel kernels[] = {
 #if defined(__x86_64__)
     {"avx512", "f32/fma", CM_F32, ON_AVX512, .supported = has_avx512, .query = sc_query_f32,
-     .product = sc_product_f32_avx512},
+     .product = sc_product_f32_avx512, .peak = sc_peak_f32_avx512},
     {"avx2", "f32/fma", CM_F32, ON_AVX2, .supported = has_avx2, .query = sc_query_f32,
-     .product = sc_product_f32_avx2},
+     .product = sc_product_f32_avx2, .peak = sc_peak_f32_avx2},
 #endif
     {"portable", "f32/fma", CM_F32, ON_C, .project = sc_project_portable, .query = sc_query_f32,
      .product = sc_product_f32_portable, .head = sc_head_portable},
@@ -59,7 +59,8 @@ static const struct sc_kernel kernels[] = {
      .product = sc_product_f32_plain, .head = sc_head_plain},
 #if defined(__x86_64__)
     {"avx512bf16", "bf16/dp", CM_BF16, ON_AVX512, .supported = has_avx512bf16,
-     .query = sc_query_bf16_pairs, .product = sc_product_bf16_avx512bf16},
+     .query = sc_query_bf16_pairs, .product = sc_product_bf16_avx512bf16,
+     .peak = sc_peak_bf16_avx512bf16},
     {"avx512", "bf16/fma", CM_BF16, ON_AVX512, .supported = has_avx512, .query = sc_query_bf16,
      .product = sc_product_bf16_avx512},
     {"avx2", "bf16/fma", CM_BF16, ON_AVX2, .supported = has_avx2, .query = sc_query_bf16,
@@ -69,7 +70,8 @@ static const struct sc_kernel kernels[] = {
      .product = sc_product_bf16_portable, .head = sc_head_portable},
 #if defined(__x86_64__)
     {"avx512vnni", "int8", CM_INT8, ON_AVX512, .supported = has_avx512vnni,
-     .query = sc_query_int8_quads, .product = sc_product_int8_avx512vnni},
+     .query = sc_query_int8_quads, .product = sc_product_int8_avx512vnni,
+     .peak = sc_peak_int8_avx512vnni},
     {"avx512", "int8", CM_INT8, ON_AVX512, .supported = has_avx512, .query = sc_query_int8,
      .product = sc_product_int8_avx512},
     {"avx2", "int8", CM_INT8, ON_AVX2, .supported = has_avx2, .query = sc_query_int8,

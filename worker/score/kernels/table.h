@@ -36,4 +36,7 @@ sc_product_fn sc_product_bf16_avx512bf16, sc_product_bf16_avx512, sc_product_bf1
 sc_product_fn sc_product_int8_avx512vnni, sc_product_int8_avx512, sc_product_int8_avx2,
     sc_product_int8_portable;
 
+/* See sc_peak_fn. */
+sc_peak_fn sc_peak_f32_avx512, sc_peak_f32_avx2, sc_peak_bf16_avx512bf16, sc_peak_int8_avx512vnni;
+
 #endif

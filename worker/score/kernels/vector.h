@@ -29,7 +29,7 @@
 #if defined(__clang__)
 #define SC_UNROLL _Pragma("clang loop unroll(full)")
 #else
-#define SC_UNROLL _Pragma("GCC unroll 8")
+#define SC_UNROLL _Pragma("GCC unroll 32")
 #endif
 
 #define SC_INLINE static inline __attribute__((always_inline))

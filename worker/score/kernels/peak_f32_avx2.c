@@ -1,0 +1,9 @@
+/* peak_f32_avx2.c: AVX2's fused multiply-adds, in registers alone. */
+#define SC_VECTOR_AVX2
+#include "worker/score/kernels/peak.h"
+#include "worker/score/kernels/table.h"
+
+uint64_t sc_peak_f32_avx2(uint64_t steps)
+{
+    return sc_peak_loops(steps);
+}
