@@ -12,6 +12,7 @@
 #include "ops/bench/support.h"
 #include "proto/file/npy.h"
 #include "proto/file/safetensors.h"
+#include "worker/score/blas.h"
 #include "worker/score/scorer.h"
 
 #include <errno.h>
