@@ -16,4 +16,7 @@ enum cm_err cli_bench_list(bool json, struct cm_error *e);
  * Errors: CM_EUSAGE (VITRINE_KERNEL), CM_ENOMEM, CM_EIO. */
 enum cm_err cli_bench_kernel(uint32_t rounds, bool json, struct cm_error *e);
 
+/* `vitrine bench accuracy`: a command of its own flags, like those of cli.h. */
+int cli_bench_accuracy(int argc, char **argv);
+
 #endif

@@ -12,7 +12,7 @@
 Test(cli, help_of_every_command)
 {
     static const struct {
-        const char *argv[4];
+        const char *argv[5];
         const char *mentions[16]; /* up to a NULL */
     } cases[] = {
         {{"vitrine", "--help"},
@@ -29,6 +29,9 @@ Test(cli, help_of_every_command)
         {{"vitrine", "score", "--help"},
          {"--model FILE", "--query FILE", "--gallery FILE", "--out FILE", "--precision NAME"}},
         {{"vitrine", "bench", "--help"}, {"kernel", "--list", "--rounds N", "--json"}},
+        {{"vitrine", "bench", "accuracy", "--help"},
+         {"--model FILE", "--data DIR", "--query FILE", "--query-meta FILE", "--gallery FILE",
+          "--gallery-meta FILE", "--scores64 FILE", "--precision NAME", "--json"}},
         {{"vitrine", "up", "--help"},
          {"--gallery DIR", "--workers N", "--threads N", "--listen ENDPOINT", "--insecure"}},
         {{"vitrine", "status", "--help"},
@@ -265,7 +268,7 @@ Test(cli, bench_lists_the_kernels_and_takes_the_one_that_is_forced)
     cr_assert_eq(chosen, 3, "one a precision, not %zu", chosen);
     json_decref(root);
     test_refused((const char *const[]){"vitrine", "bench", "disk", NULL},
-                 &(struct test_refusal){64, "'disk'", "there is 'kernel'"});
+                 &(struct test_refusal){64, "'disk'", "there are 'kernel' and 'accuracy'"});
     setenv("VITRINE_KERNEL", "none", 1);
     test_refused((const char *const[]){"vitrine", "bench", "kernel", NULL},
                  &(struct test_refusal){64, "VITRINE_KERNEL is 'none'", "there are "});
