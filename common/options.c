@@ -15,7 +15,7 @@ enum { OPTIONS_MAX = 32, HELP_VALUE = 1000 };
 static const char common_exits[] =
     "  0   success\n"
     "  64  a flag or argument is wrong        65  an input is malformed or corrupt\n"
-    "  66  an input file is missing           69  nobody answers\n"
+    "  66  an input file is missing           69  nobody answers, or nothing was scored\n"
     "  70  out of memory                      73  the output is in the way\n"
     "  74  reading or writing failed          75  busy, try again later\n"
     "  78  refused: another gallery or version\n";

@@ -36,6 +36,7 @@ struct wk_core {
     uint64_t searches_done;
     uint64_t pairs_scored;
     struct cm_log_rate garbage_rate;
+    struct cm_log_rate silence_rate;
 };
 
 /* The io's clock. */

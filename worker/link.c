@@ -16,10 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#define DIALLING_PERIOD_NS  UINT64_C(20000000)   /* while there is no connection */
-#define GREETING_PERIOD_NS  UINT64_C(250000000)  /* while there is no answer */
-#define LEAVING_PERIOD_NS   UINT64_C(100000000)  /* so that REHELLO comes soon */
-#define LEAVING_PATIENCE_NS UINT64_C(1000000000) /* with a coordinator that has gone itself */
+#define DIALLING_PERIOD_NS  UINT64_C(20000000)    /* while there is no connection */
+#define GREETING_PERIOD_NS  UINT64_C(250000000)   /* while there is no answer */
+#define SILENCE_PERIOD_NS   UINT64_C(60000000000) /* between complaints that nobody is there */
+#define LEAVING_PERIOD_NS   UINT64_C(100000000)   /* so that REHELLO comes soon */
+#define LEAVING_PATIENCE_NS UINT64_C(1000000000)  /* with a coordinator that has gone itself */
 
 /* Sends a packed message and releases it. A failure is no news: silence will tell. */
 static enum cm_err send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *packed,
@@ -90,8 +91,12 @@ static void greet_again(struct wk_core *w)
 
 static void lose_coordinator(struct wk_core *w)
 {
+    uint64_t missed;
     if (w->link == WK_READY)
         cm_log(w->log, CM_LOG_WARN, "coordinator_lost", "searches_dropped=%u", w->searches_count);
+    else if (cm_log_rate_pass(&w->silence_rate, wk_now(w), SILENCE_PERIOD_NS, &missed))
+        cm_log(w->log, CM_LOG_WARN, "no_coordinator",
+               "msg=\"nobody answers HELLO: is the coordinator running, and --connect right?\"");
     greet_again(w);
     w->io.reconnect(w->io.ctx);
 }

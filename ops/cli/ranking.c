@@ -10,7 +10,8 @@
 
 bool cli_is_junk(const struct cli_query_label *q, const struct pr_hit *h)
 {
-    return q->known && h->meta.pid == q->meta.pid && h->meta.camid == q->meta.camid;
+    bool own = h->meta.pid == q->meta.pid && h->meta.camid == q->meta.camid;
+    return q->known && (own || h->meta.pid == -1);
 }
 
 void cli_rank1_add(struct cli_rank1 *r, const struct cli_query_label *q, const struct pr_answer *a)

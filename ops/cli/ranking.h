@@ -23,8 +23,8 @@ struct cli_rank1 {
     uint64_t queries; /* that had an image that counts among their hits */
 };
 
-/* Is hit `h` of the query's own camera and identity? Such images do not count in re-identification.
- */
+/* Is hit `h` of the query's own camera and identity, or junk (pid -1)? Such images do not count in
+ * re-identification. */
 bool cli_is_junk(const struct cli_query_label *q, const struct pr_hit *h);
 
 /* Adds one answer to the tally. */

@@ -376,7 +376,7 @@ static void print_summary(const struct search *s)
     printf("%" PRIu64 " queries, %" PRIu64 " of them partial\n", s->next_printed, s->partial);
     if (s->rank1.queries)
         printf("Rank-1 %.2f %% (%" PRIu64 " of %" PRIu64
-               " queries; images of the query's own pid and camid do not count)\n",
+               " queries; images of the query's own pid and camid, and of pid -1, do not count)\n",
                100.0 * (double)s->rank1.right / (double)s->rank1.queries, s->rank1.right,
                s->rank1.queries);
 }

@@ -124,8 +124,14 @@ int cli_status(int argc, char **argv)
     else if (!rc)
         print_text(connect, &status);
     exit_code = rc ? cm_command_fail(&command, &e) : CM_EXIT_OK;
-    if (!rc && (ready || worker) && !is_ready(&status, worker))
+    if (!rc && (ready || worker) && !is_ready(&status, worker)) {
+        if (worker)
+            fprintf(stderr, "vitrine status: no worker '%s' serves\n", worker);
+        else
+            fprintf(stderr, "vitrine status: not every shard is served: %u of %u\n",
+                    status.shards_covered, status.gallery.shards);
         exit_code = CM_EXIT_FAILED;
+    }
     pr_status_fini(&status);
     return exit_code;
 }

@@ -14,7 +14,7 @@
     X(VERSION, 4, "version") /* it speaks another protocol */                      \
     X(SHARDS, 5, "shards")   /* its shards do not lie where others say they lie */ \
     X(FULL, 6, "full")       /* the cluster has CM_MEMBERS_MAX members */          \
-    X(NAME, 7, "name")       /* a living worker has its name */
+    X(NAME, 7, "name")       /* a later worker has taken its name */
 
 enum pr_refusal {
 #define PR_REFUSAL_ENUM(name, number, text) PR_REFUSAL_##name = (number),
