@@ -43,7 +43,7 @@ core_of = $(filter-out %_uv.c %/main.c,$(1))
 # A kernel's file says in its name what processor it is for; elsewhere it is not built.
 X86_KERNELS := %_avx2.c %_avx512.c %_avx512bf16.c %_avx512vnni.c
 KERNELS := $(wildcard worker/score/kernels/*.c)
-ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine)),)
+ifeq ($(findstring x86_64,$(shell $(CC) -dumpmachine 2>/dev/null)),)
 KERNELS := $(filter-out $(X86_KERNELS),$(KERNELS))
 endif
 
