@@ -3,6 +3,7 @@
 
 #include "common/assert.h"
 #include "common/io/endpoint.h"
+#include "common/io/links.h"
 #include "common/io/loop.h"
 #include "common/io/socket_zmq.h"
 #include "common/mem.h"
@@ -30,6 +31,7 @@ struct io_context {
 struct io_socket {
     void *zmq;
     bool is_router;
+    struct io_links *links; /* of a ROUTER */
     char endpoint[IO_ENDPOINT_BYTES];
 };
 
@@ -185,6 +187,8 @@ static enum cm_err new_socket(struct io_socket **out, struct io_context *c, bool
     s->is_router = is_router;
     s->zmq = zmq_socket(c->zmq, is_router ? ZMQ_ROUTER : ZMQ_DEALER);
     rc = s->zmq ? set_all_options(s, p, e) : cm_fail_errno(e, errno, "cannot make a ZeroMQ socket");
+    if (!rc && is_router)
+        rc = io_links_new(&s->links, c->zmq, s->zmq, e);
     if (rc)
         io_socket_free(s);
     else
@@ -196,6 +200,7 @@ void io_socket_free(struct io_socket *s)
 {
     if (!s)
         return;
+    io_links_free(s->links);
     if (s->zmq)
         zmq_close(s->zmq);
     free(s);
@@ -459,6 +464,15 @@ static enum cm_err fail_recv(const struct io_socket *s, int errnum, struct cm_er
     return cm_fail_errno(e, errnum, "%s: cannot receive", s->endpoint);
 }
 
+/* Notes on which connection a message came, by its first frame behind the address: on the address
+ * itself, ZeroMQ does not always say. */
+static void note_link(struct io_socket *s, const struct io_incoming *in, zmq_msg_t *frame)
+{
+    io_links_pump(s->links);
+    if (in->peer.size > 0)
+        io_links_note(s->links, zmq_msg_get(frame, ZMQ_SRCFD), &in->peer);
+}
+
 /* Takes all frames of one message off the queue, whatever is wrong with one of them. */
 static enum cm_err recv_frames(struct io_socket *s, struct io_incoming *in, struct cm_error *e)
 {
@@ -470,6 +484,8 @@ static enum cm_err recv_frames(struct io_socket *s, struct io_incoming *in, stru
         if (recv_frame(s, &frame) < 0)
             return fail_recv(s, errno, e); /* at index 0: a message comes whole */
         more = zmq_msg_more(&frame) != 0;
+        if (s->is_router && index == 1)
+            note_link(s, in, &frame);
         if (!rc)
             rc = take_frame(s, in, index, &frame, e);
         zmq_msg_close(&frame);
@@ -484,6 +500,8 @@ enum cm_err io_recv(struct io_socket *s, struct io_incoming *in, struct cm_error
     in->peer.size = 0;
     in->header = (struct cm_bytes){NULL, 0};
     in->payload = in->header_owner = NULL;
+    if (s->links)
+        io_links_pump(s->links);
     enum cm_err rc = recv_frames(s, in, e);
     if (rc)
         io_incoming_fini(in);
@@ -529,22 +547,37 @@ enum cm_err io_wait_send(struct io_socket *s, unsigned timeout_ms, struct cm_err
     return wait_events(s, ZMQ_POLLOUT, timeout_ms, e);
 }
 
+bool io_next_gone(struct io_socket *s, struct cm_peer *out)
+{
+    return s->links && io_links_take(s->links, out);
+}
+
 /* --- for the watch ---------------------------------------------------------------------------- */
 
-int io_socket_fd(struct io_socket *s)
+int io_zmq_fd(void *zmq)
 {
     int fd = -1;
     size_t size = sizeof fd;
-    return zmq_getsockopt(s->zmq, ZMQ_FD, &fd, &size) == 0 ? fd : -1;
+    return zmq_getsockopt(zmq, ZMQ_FD, &fd, &size) == 0 ? fd : -1;
 }
 
-bool io_socket_readable(struct io_socket *s)
+bool io_zmq_readable(void *zmq)
 {
     int events = 0;
     int rc;
     do {
         size_t size = sizeof events;
-        rc = zmq_getsockopt(s->zmq, ZMQ_EVENTS, &events, &size);
+        rc = zmq_getsockopt(zmq, ZMQ_EVENTS, &events, &size);
     } while (rc != 0 && errno == EINTR);
     return rc == 0 && (events & ZMQ_POLLIN);
+}
+
+void *io_socket_zmq(struct io_socket *s)
+{
+    return s->zmq;
+}
+
+struct io_links *io_socket_links(struct io_socket *s)
+{
+    return s->links;
 }

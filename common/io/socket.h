@@ -13,6 +13,7 @@
 #include "common/limits.h"
 #include "common/types.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Per peer, in messages; backstops above every credit, since a peer that fills its queue is taken
@@ -82,6 +83,13 @@ struct io_incoming {
 enum cm_err io_recv(struct io_socket *s, struct io_incoming *in, struct cm_error *e)
     __attribute__((warn_unused_result));
 void io_incoming_fini(struct io_incoming *in);
+
+/* The next peer of a ROUTER whose connection ended, each end told once; a peer of size 0 if no
+ * message ever came on it. To be asked when io_recv has found nothing: then all that came on it has
+ * been received. ZeroMQ does not say why: the peer left, or died, or sent what ZeroMQ refuses (a
+ * frame over the bound, another protocol). A peer that has another connection by then is passed
+ * over. False if there is none; a DEALER has none. */
+bool io_next_gone(struct io_socket *s, struct cm_peer *out);
 
 /* Waits until a message can be received; for commands without a loop. Signals do not end it.
  * Errors: CM_ETIMEOUT, CM_EIO. */

@@ -4,10 +4,12 @@
  * swallow the edge of a message that came in. So it only wakes the loop; whether there is something
  * to read is asked once a turn, before the loop would sleep (prepare). If there is, an idle handle
  * keeps it from sleeping, and the messages are taken after its look at the other descriptors
- * (check), a bounded number so that timers and signals get their turn. */
+ * (check), a bounded number so that timers and signals get their turn. A ROUTER has a second
+ * descriptor, of its monitor, which is treated alike. */
 #include "common/io/watch.h"
 
 #include "common/io/handles.h"
+#include "common/io/links.h"
 #include "common/io/socket_zmq.h"
 #include "common/mem.h"
 
@@ -19,6 +21,7 @@ enum { MESSAGES_A_TURN = 64 };
 struct io_watch {
     struct io_handles handles;
     uv_poll_t poll;
+    uv_poll_t links_poll; /* of a ROUTER */
     uv_prepare_t prepare;
     uv_check_t check;
     uv_idle_t idle;
@@ -40,13 +43,14 @@ static void on_idle(uv_idle_t *idle)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct io_watch *w = prepare->data;
-    if (io_socket_readable(w->socket))
+    struct io_links *links = io_socket_links(w->socket);
+    if (io_zmq_readable(io_socket_zmq(w->socket)) || (links && io_links_readable(links)))
         uv_idle_start(&w->idle, on_idle);
 }
 
 static bool is_closing(const struct io_watch *w)
 {
-    return uv_is_closing((const uv_handle_t *)&w->poll);
+    return uv_is_closing((const uv_handle_t *)&w->prepare);
 }
 
 /* False when no message waits. */
@@ -64,13 +68,24 @@ static bool pass_one(struct io_watch *w)
     return rc != CM_EBUSY;
 }
 
+/* Tells of the connections that ended. No message of theirs waits any more. */
+static void pass_gone(struct io_watch *w)
+{
+    struct cm_peer who;
+    while (!is_closing(w) && io_next_gone(w->socket, &who))
+        if (w->events.on_gone)
+            w->events.on_gone(w->ctx, &who);
+}
+
 static void on_check(uv_check_t *check)
 {
     struct io_watch *w = check->data;
     uv_idle_stop(&w->idle);
     for (int i = 0; i < MESSAGES_A_TURN && !is_closing(w); i++)
-        if (!pass_one(w))
+        if (!pass_one(w)) {
+            pass_gone(w);
             return;
+        }
 }
 
 static void release_watch(struct io_handles *h)
@@ -93,6 +108,17 @@ static void start_turns(struct io_watch *w, uv_loop_t *uv)
     io_handles_add(&w->handles, (uv_handle_t *)&w->idle);
 }
 
+static enum cm_err start_poll(struct io_watch *w, uv_loop_t *uv, uv_poll_t *poll, int fd,
+                              struct cm_error *e)
+{
+    int code = uv_poll_init(uv, poll, fd);
+    if (!code) {
+        io_handles_add(&w->handles, (uv_handle_t *)poll);
+        code = uv_poll_start(poll, UV_READABLE, on_poll);
+    }
+    return code ? io_fail_uv(e, code, "cannot watch a socket") : CM_OK;
+}
+
 enum cm_err io_watch_new(struct io_watch **out, struct io_loop *l, struct io_socket *s,
                          const struct io_watch_events *events, void *ctx, struct cm_error *e)
 {
@@ -105,17 +131,14 @@ enum cm_err io_watch_new(struct io_watch **out, struct io_loop *l, struct io_soc
     w->handles.release = release_watch;
     w->events = *events;
     w->ctx = ctx;
-    int code = uv_poll_init(io_loop_uv(l), &w->poll, io_socket_fd(s));
-    if (code) {
-        free(w);
-        return io_fail_uv(e, code, "cannot watch a socket");
-    }
-    io_handles_add(&w->handles, (uv_handle_t *)&w->poll);
     start_turns(w, io_loop_uv(l));
-    code = uv_poll_start(&w->poll, UV_READABLE, on_poll);
-    if (code) {
+    struct io_links *links = io_socket_links(s);
+    rc = start_poll(w, io_loop_uv(l), &w->poll, io_zmq_fd(io_socket_zmq(s)), e);
+    if (!rc && links)
+        rc = start_poll(w, io_loop_uv(l), &w->links_poll, io_links_fd(links), e);
+    if (rc) {
         io_watch_close(w);
-        return io_fail_uv(e, code, "cannot watch a socket");
+        return rc;
     }
     w->socket = s;
     *out = w;
@@ -126,7 +149,10 @@ void io_watch_close(struct io_watch *w)
 {
     if (!w)
         return;
-    io_handle_close((uv_handle_t *)&w->poll);
+    if (w->poll.data) /* else io_watch_new failed before it */
+        io_handle_close((uv_handle_t *)&w->poll);
+    if (w->links_poll.data) /* a ROUTER's */
+        io_handle_close((uv_handle_t *)&w->links_poll);
     io_handle_close((uv_handle_t *)&w->prepare);
     io_handle_close((uv_handle_t *)&w->check);
     io_handle_close((uv_handle_t *)&w->idle);

@@ -11,10 +11,12 @@ struct io_watch;
 
 /* on_message gets each message; what it holds is gone after the call, unless a reference to the
  * payload was taken. on_garbage gets what io_recv refused, with CM_EFORMAT or CM_ENOMEM in the
- * error. Both may send, and may close the watch. */
+ * error. on_gone (may be NULL) gets what io_next_gone tells of a ROUTER. All may send, and may
+ * close the watch. */
 struct io_watch_events {
     void (*on_message)(void *ctx, struct io_incoming *in);
     void (*on_garbage)(void *ctx, const struct cm_peer *from, const struct cm_error *e);
+    void (*on_gone)(void *ctx, const struct cm_peer *who);
 };
 
 /* Watches the socket and takes it over: it stays usable for io_send until io_watch_close. On

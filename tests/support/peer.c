@@ -146,3 +146,18 @@ void test_tcp_write(int fd, const void *data, size_t size)
         size -= (size_t)n;
     }
 }
+
+int test_zmtp_dial(const char *endpoint)
+{
+    static const char ready[] = "\4\x1c\5READY\xbSocket-Type\0\0\0\6DEALER";
+    unsigned char greeting[64] = {0xff, [9] = 0x7f, 3, 0, 'N', 'U', 'L', 'L'}, reply[64];
+    int fd = test_tcp_dial(endpoint);
+    test_tcp_write(fd, greeting, 10);
+    cr_assert_eq(recv(fd, reply, 10, MSG_WAITALL), 10);
+    test_tcp_write(fd, greeting + 10, 54);
+    cr_assert_eq(recv(fd, reply, 54, MSG_WAITALL), 54);
+    test_tcp_write(fd, ready, sizeof ready - 1);
+    cr_assert_eq(recv(fd, reply, 8, MSG_WAITALL), 8);
+    cr_assert_eq(memcmp(reply + 3, "READY", 5), 0);
+    return fd;
+}

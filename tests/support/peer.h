@@ -54,6 +54,9 @@ static inline struct cm_bytes test_message_header(const struct test_message *m)
 
 /* Connects to tcp://127.0.0.1:PORT with a plain socket. Returns it; the caller's close(). */
 int test_tcp_dial(const char *endpoint);
+/* Connects and goes through ZMTP 3.0's greeting by hand, so that any frames can follow. Returns it;
+ * the caller's close(). */
+int test_zmtp_dial(const char *endpoint);
 /* Writes as much of it as the other end takes before it hangs up. */
 void test_tcp_write(int fd, const void *data, size_t size);
 
