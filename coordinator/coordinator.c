@@ -109,6 +109,20 @@ void co_on_garbage(struct co_core *c, const struct cm_peer *from, const char *wh
                from->size, why, missed);
 }
 
+void co_on_disconnect(struct co_core *c, const struct cm_peer *who)
+{
+    uint64_t missed;
+    uint32_t member = co_members_find(&c->members, who);
+    uint32_t dropped = co_forget_client(c, who);
+    c->counters.disconnects++;
+    if (member != CO_NO_MEMBER)
+        co_lose_member(c, member, "disconnected");
+    else if (cm_log_rate_pass(&c->disconnect_rate, co_now(c), CO_LOG_SELDOM_NS, &missed))
+        cm_log(c->log, CM_LOG_INFO, "disconnected", "queries_dropped=%u unreported=%" PRIu64,
+               dropped, missed);
+    co_scatter_waiting(c);
+}
+
 /* A worker's message from somebody who is no member: a worker that outlived a restart of ours, or
  * its own funeral. It is asked to introduce itself again. */
 static void ask_who(struct co_core *c, const struct cm_peer *from)

@@ -60,6 +60,11 @@ void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_byte
 /* Something arrived that is no message; `why` says what. */
 void co_on_garbage(struct co_core *c, const struct cm_peer *from, const char *why);
 
+/* The connection of a peer from whom messages came has ended: it left, died, or sent what the
+ * transport refuses. What is still on its way to or from it is lost: a worker's shards close at
+ * once, a client's queries are dropped. It may come back under the same address. */
+void co_on_disconnect(struct co_core *c, const struct cm_peer *who);
+
 /* Time passed: deadlines, dead workers. Call at co_next_wakeup_ns or later. */
 void co_on_tick(struct co_core *c);
 

@@ -43,6 +43,19 @@ static void on_garbage(void *ctx, const struct cm_peer *from, const struct cm_er
     co_on_garbage(edge->core, from, e->text);
 }
 
+/* A connection on which nothing ever came is garbage: whoever belongs here speaks first. */
+static void on_gone(void *ctx, const struct cm_peer *who)
+{
+    struct edge *edge = ctx;
+    if (who->size > 0)
+        co_on_disconnect(edge->core, who);
+    else
+        co_on_garbage(edge->core, who,
+                      "a connection that ended without a message: it spoke no ZeroMQ 3, sent a "
+                      "frame over the limit, or just left");
+    io_service_settle(edge->service);
+}
+
 static uint64_t next_wakeup_ns(void *ctx)
 {
     const struct edge *edge = ctx;
@@ -70,7 +83,7 @@ static bool is_idle(void *ctx)
 static enum cm_err listen_at(struct edge *edge, const struct co_edge_options *o, struct cm_error *e)
 {
     unsigned allow = IO_ALLOW_ANY_PORT | (o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0);
-    static const struct io_watch_events events = {on_message, on_garbage};
+    static const struct io_watch_events events = {on_message, on_garbage, on_gone};
     enum cm_err rc = io_endpoint_check(o->listen, allow, e);
     if (!rc)
         rc = io_context_new(&edge->context, 1, e);

@@ -32,6 +32,7 @@ struct co_core {
     struct pr_counters counters;
     struct cm_log_rate garbage_rate;
     struct cm_log_rate late_rate;
+    struct cm_log_rate disconnect_rate;
     struct cm_log_rate partial_rate;
     struct co_members members;
 };
@@ -48,6 +49,8 @@ void co_list_remove(struct co_list *list, struct co_gather *g);
 
 /* At most one line a second for what a peer can cause. */
 #define CO_LOG_PERIOD_NS UINT64_C(1000000000)
+/* And a minute for what every client does in the end. */
+#define CO_LOG_SELDOM_NS UINT64_C(60000000000)
 
 /* Sends a packed message and releases it. Errors: those of co_io.send. */
 enum cm_err co_send(struct co_core *c, const struct cm_peer *to, struct pr_buffer *packed,
@@ -69,6 +72,8 @@ void co_scatter_waiting(struct co_core *c);
 void co_finish_if_complete(struct co_core *c, struct co_gather *g);
 /* Answers it as it stands, cancels what is still running, frees it. */
 void co_finish(struct co_core *c, struct co_gather *g);
+/* The same for a client that is gone: without an answer. Open gathers only. */
+void co_abandon(struct co_core *c, struct co_gather *g);
 
 /* The open gather with this id, or NULL. */
 struct co_gather *co_find_open(struct co_core *c, struct cm_query_id id);
@@ -89,5 +94,7 @@ void co_lose_member(struct co_core *c, uint32_t member, const char *why);
 void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
                  struct cm_bytes header, struct cm_blob *payload);
 void co_on_status_request(struct co_core *c, const struct cm_peer *from, struct cm_query_id id);
+/* Drops all that a client asked and waits for. Returns how many queries those were. */
+uint32_t co_forget_client(struct co_core *c, const struct cm_peer *client);
 
 #endif

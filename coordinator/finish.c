@@ -62,6 +62,13 @@ void co_finish(struct co_core *c, struct co_gather *g)
     co_gather_free(g);
 }
 
+void co_abandon(struct co_core *c, struct co_gather *g)
+{
+    cancel_open_parts(c, g);
+    co_list_remove(&c->open, g);
+    co_gather_free(g);
+}
+
 void co_finish_if_complete(struct co_core *c, struct co_gather *g)
 {
     if (g->slots_open == 0)

@@ -110,6 +110,27 @@ void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_
         admit(c, from, &query, payload);
 }
 
+uint32_t co_forget_client(struct co_core *c, const struct cm_peer *client)
+{
+    uint32_t dropped = 0;
+    for (struct co_gather *g = c->waiting.head, *next; g; g = next) {
+        next = g->next;
+        if (!cm_peer_equal(&g->client, client))
+            continue;
+        co_list_remove(&c->waiting, g);
+        co_gather_free(g);
+        dropped++;
+    }
+    for (struct co_gather *g = c->open.head, *next; g; g = next) {
+        next = g->next;
+        if (!cm_peer_equal(&g->client, client))
+            continue;
+        co_abandon(c, g);
+        dropped++;
+    }
+    return dropped;
+}
+
 static void fill_member(const struct co_core *c, const struct co_member *m, uint32_t index,
                         struct pr_member *out)
 {

@@ -155,7 +155,7 @@ static void wake(void *ctx)
 /* Dials under a fresh random address: a ROUTER that still knows the old one must not mix us up. */
 static enum cm_err dial(struct edge *edge, struct cm_error *e)
 {
-    static const struct io_watch_events events = {on_message, on_garbage};
+    static const struct io_watch_events events = {on_message, on_garbage, NULL};
     uint8_t id[ROUTING_ID_BYTES];
     if (getrandom(id, sizeof id, 0) != (ssize_t)sizeof id)
         return cm_fail_errno(e, errno, "cannot get random bytes");

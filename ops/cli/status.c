@@ -21,8 +21,8 @@ static void print_text(const char *endpoint, const struct pr_status *s)
            " errors; %u waiting, %u in flight\n",
            s->counters.queries, s->counters.answers, s->counters.partial, s->counters.errors,
            s->queries_waiting, s->queries_inflight);
-    printf("refused      %" PRIu64 " peers; %" PRIu64 " messages of garbage\n", s->counters.refused,
-           s->counters.garbage);
+    printf("refused      %" PRIu64 " workers; garbage %" PRIu64 "; %" PRIu64 " connections ended\n",
+           s->counters.refused, s->counters.garbage, s->counters.disconnects);
     printf("\n%-24s %-8s %7s %7s %10s %9s %10s %14s  %s\n", "worker", "state", "threads", "shards",
            "images", "in flight", "searches", "pairs scored", "class");
     for (size_t i = 0; i < s->members_count; i++) {
@@ -66,14 +66,14 @@ static json_t *workers_json(const struct pr_status *s)
 static enum cm_err print_json(const struct pr_status *s, struct cm_error *e)
 {
     const struct pr_counters *c = &s->counters;
-    json_t *root = json_pack("{s:I, s:o, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
-                             "uptime_ms", (json_int_t)s->uptime_ms, "gallery", gallery_json(s),
-                             "shards_covered", (int)s->shards_covered, "queries_waiting",
-                             (int)s->queries_waiting, "queries_inflight", (int)s->queries_inflight,
-                             "counters", "queries", (json_int_t)c->queries, "answers",
-                             (json_int_t)c->answers, "partial", (json_int_t)c->partial, "errors",
-                             (json_int_t)c->errors, "garbage", (json_int_t)c->garbage, "refused",
-                             (json_int_t)c->refused, "workers", workers_json(s));
+    json_t *root = json_pack(
+        "{s:I, s:o, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "uptime_ms",
+        (json_int_t)s->uptime_ms, "gallery", gallery_json(s), "shards_covered",
+        (int)s->shards_covered, "queries_waiting", (int)s->queries_waiting, "queries_inflight",
+        (int)s->queries_inflight, "counters", "queries", (json_int_t)c->queries, "answers",
+        (json_int_t)c->answers, "partial", (json_int_t)c->partial, "errors", (json_int_t)c->errors,
+        "garbage", (json_int_t)c->garbage, "refused", (json_int_t)c->refused, "disconnects",
+        (json_int_t)c->disconnects, "workers", workers_json(s));
     return cli_print_json(root, e);
 }
 

@@ -20,7 +20,8 @@ enum {
     QUERIES_WAITING = 25,
     QUERIES_INFLIGHT = 26,
     MEMBERS = 27,
-    FIELDS = 11, /* without GALLERY */
+    DISCONNECTS = 28,
+    FIELDS = 12, /* without GALLERY */
 };
 
 static enum cm_err check(const struct pr_status *m, struct cm_error *e)
@@ -47,6 +48,7 @@ static void write_counters(struct pr_writer *w, const struct pr_counters *c)
     pr_put_u64(w, ERRORS, c->errors);
     pr_put_u64(w, GARBAGE, c->garbage);
     pr_put_u64(w, REFUSED, c->refused);
+    pr_put_u64(w, DISCONNECTS, c->disconnects);
 }
 
 enum cm_err pr_status_pack(const struct pr_status *m, struct pr_buffer *out, struct cm_error *e)
@@ -79,6 +81,7 @@ static void read_counters(struct pr_fields *f, struct pr_counters *c)
     c->errors = pr_get_u64(f, ERRORS, "errors");
     c->garbage = pr_get_u64(f, GARBAGE, "garbage");
     c->refused = pr_get_u64(f, REFUSED, "refused");
+    c->disconnects = pr_get_u64(f, DISCONNECTS, "disconnects");
 }
 
 static void read_members(struct pr_fields *f, struct pr_status *out)

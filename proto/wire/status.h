@@ -12,12 +12,13 @@
 
 /* Since the coordinator started. */
 struct pr_counters {
-    uint64_t queries; /* QUERY messages taken in */
-    uint64_t answers; /* ANSWER messages sent, partial ones included */
-    uint64_t partial; /* answers that did not cover the gallery */
-    uint64_t errors;  /* ERROR messages sent */
-    uint64_t garbage; /* messages that could not be read */
-    uint64_t refused; /* workers refused */
+    uint64_t queries;     /* QUERY messages taken in */
+    uint64_t answers;     /* ANSWER messages sent, partial ones included */
+    uint64_t partial;     /* answers that did not cover the gallery */
+    uint64_t errors;      /* ERROR messages sent */
+    uint64_t garbage;     /* messages that could not be read, connections without a message */
+    uint64_t refused;     /* workers refused */
+    uint64_t disconnects; /* connections of peers that ended, whatever the reason */
 };
 
 struct pr_status {

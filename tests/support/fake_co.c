@@ -110,6 +110,12 @@ static void get_packed(struct fake_co *f, const char *from, struct pr_buffer *pa
     pr_buffer_fini(packed);
 }
 
+void fake_co_disconnect(struct fake_co *f, const char *name)
+{
+    struct cm_peer peer = test_peer(name);
+    co_on_disconnect(f->core, &peer);
+}
+
 void fake_co_hello(struct fake_co *f, const char *from, const struct pr_hello *hello)
 {
     struct pr_buffer packed;

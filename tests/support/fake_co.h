@@ -58,6 +58,8 @@ void fake_co_join(struct fake_co *f, const char *node, uint32_t first, uint32_t 
 void fake_co_join_with_credits(struct fake_co *f, const char *node, uint32_t first, uint32_t count,
                                uint32_t credits);
 void fake_co_heartbeat(struct fake_co *f, const char *node);
+/* The connection of `name` ends. */
+void fake_co_disconnect(struct fake_co *f, const char *name);
 void fake_co_control(struct fake_co *f, const char *from, uint32_t type, uint64_t id);
 
 /* A sound query over the gallery; and one with fields and map of the caller's choice. */

@@ -332,6 +332,69 @@ Test(co_gather, a_client_that_is_gone_costs_nothing)
     fake_co_fini(&a.f);
 }
 
+static struct pr_status status_now(struct fake_co *f)
+{
+    fake_co_control(f, "watcher", PR_STATUS_REQUEST, 1);
+    return fake_co_take_status(f, "watcher");
+}
+
+/* Whoever is at work for a client whose connection ended is told to stop, and what it waited for is
+ * forgotten; other clients lose nothing. */
+Test(co_gather, a_client_that_disconnects_is_worked_for_no_longer)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join_with_credits(&f, "w0", 0, FAKE_SHARDS, 2);
+    fake_co_query(&f, "leaver", 1, 5, 1000);
+    fake_co_query(&f, "stayer", 2, 5, 1000);
+    fake_co_query(&f, "leaver", 3, 5, 1000); /* waits: no credit is left */
+    uint64_t gone = fake_co_take(&f, "w0", PR_SEARCH).id.v;
+    uint64_t kept = fake_co_take(&f, "w0", PR_SEARCH).id.v;
+    fake_co_disconnect(&f, "leaver");
+    cr_assert_eq(fake_co_take(&f, "w0", PR_CANCEL).id.v, gone);
+    cr_assert_eq(f.sent.count, 0, "the waiting query was dispatched");
+    struct pr_status status = status_now(&f);
+    cr_assert_eq(status.queries_inflight, 1);
+    cr_assert_eq(status.queries_waiting, 0);
+    cr_assert_eq(status.counters.disconnects, 1);
+    cr_assert_eq(fake_co_logged(&f, "event=disconnected queries_dropped=2"), 1);
+    pr_status_fini(&status);
+    for (uint32_t s = 0; s < FAKE_SHARDS; s++)
+        fake_co_score(&f, "w0", kept, s, 2, 5);
+    struct pr_answer answer = fake_co_take_answer(&f, "stayer");
+    cr_assert_eq(answer.missing_count, 0);
+    pr_answer_fini(&answer);
+    cr_assert(co_idle(f.core));
+    fake_co_fini(&f);
+}
+
+/* A worker whose connection ended owes nothing any more: the answer does not wait for it. */
+Test(co_gather, a_worker_that_disconnects_is_lost_at_once)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, 2);
+    fake_co_join(&f, "w1", 2, 2);
+    fake_co_query(&f, "client", 1, 5, 60000);
+    uint64_t id = fake_co_take(&f, "w0", PR_SEARCH).id.v;
+    fake_co_take(&f, "w1", PR_SEARCH);
+    fake_co_score(&f, "w0", id, 0, 1, 5);
+    fake_co_score(&f, "w0", id, 1, 1, 5);
+    fake_co_disconnect(&f, "w1");
+    struct pr_answer answer = fake_co_take_answer(&f, "client");
+    cr_assert_eq(answer.missing_count, 2);
+    cr_assert_eq(answer.missing[0].reason, PR_REASON_WORKER_LOST);
+    pr_answer_fini(&answer);
+    cr_assert_eq(fake_co_logged(&f, "event=worker_lost worker=w1 why=\"disconnected\""), 1);
+    struct pr_status status = status_now(&f);
+    cr_assert_eq(status.members_count, 1);
+    cr_assert_eq(status.shards_covered, 2);
+    pr_status_fini(&status);
+    fake_co_heartbeat(&f, "w1"); /* it dialled again by itself, under the same address */
+    fake_co_take(&f, "w1", PR_REHELLO);
+    fake_co_fini(&f);
+}
+
 Test(co_gather, stages_are_timed)
 {
     struct fake_co f;

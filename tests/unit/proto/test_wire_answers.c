@@ -441,7 +441,7 @@ Test(wire_status, both_ends_go_round)
                                        .images = CM_IMAGES_MAX,
                                        .shards = CM_SHARDS_MAX},
                            .shards_covered = CM_SHARDS_MAX,
-                           .counters = {1, UINT64_MAX, 2, UINT64_MAX - 1, 3, UINT64_MAX - 2},
+                           .counters = {1, UINT64_MAX, 2, UINT64_MAX - 1, 3, UINT64_MAX - 2, 4},
                            .queries_waiting = UINT32_MAX,
                            .queries_inflight = UINT32_MAX - 1,
                            .members = members,

@@ -181,7 +181,7 @@ static enum cm_err pack_status(struct pr_buffer *out, struct cm_error *e)
         .has_gallery = true,
         .gallery = gallery,
         .shards_covered = 150,
-        .counters = {21, 20, 3, 1, 2, 4},
+        .counters = {21, 20, 3, 1, 2, 4, 9},
         .queries_waiting = 6,
         .queries_inflight = 2,
         .members = members,
