@@ -304,7 +304,7 @@ class Streaming(Case):
         child = subprocess.Popen(command_of("export_features", *self.flags("--batch", 1)),
                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         self.addCleanup(child.stderr.close)
-        written, deadline = self.path("features.partial", "photos.npy"), time.monotonic() + 60
+        written, deadline = self.path("features.partial", "photos.npy"), time.monotonic() + 240
         while not os.path.exists(written) or os.path.getsize(written) < 3000:
             self.assertIsNone(child.poll(), "it ended before it could be stopped")
             self.assertLess(time.monotonic(), deadline)
@@ -329,7 +329,7 @@ class Streaming(Case):
         self.many(20000)
         child = self.start_and_wait()
         child.send_signal(signal.SIGINT)
-        self.assertEqual(child.wait(60), 130)
+        self.assertEqual(child.wait(240), 130)
         self.assertIn("export_features: stopped", child.stderr.read())
         self.nothing_left()
 
