@@ -152,6 +152,16 @@ system: ## the tests with real processes
 system: all $(OUT)/tests/system
 	@tests/run $(OUT) system
 
+# The interpreter that has PyTorch, NumPy and Pillow.
+PYTHON ?= /usr/bin/python3
+
+.PHONY: python
+python: ## the exporters in ops/python, run with PyTorch
+python: all
+	@$(PYTHON) -c 'import torch, numpy, PIL' 2>/dev/null || \
+	    { echo "make: $(PYTHON) has no PyTorch, NumPy or Pillow: run ops/setup --python" >&2; exit 1; }
+	@VITRINE_BIN="$(abspath $(BIN))" $(PYTHON) tests/python/run.py
+
 .PHONY: asan ubsan
 asan: ## every test under the address and leak sanitizer
 ubsan: ## every test under the undefined-behaviour sanitizer

@@ -16,7 +16,6 @@ import json
 import os
 import resource
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
@@ -51,38 +50,20 @@ for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 np = import_or_stop("numpy", "python3-numpy")
 torch = import_or_stop("torch", "python3-torch")
+sys.path.insert(0, os.path.join(ROOT, "ops", "python"))
+import formats
+sys.path.pop(0)
 
 
 # --- models ------------------------------------------------------------------------------------
 
 
-def read_safetensors(path):
-    with open(path, "rb") as f:
-        header = json.loads(f.read(struct.unpack("<Q", f.read(8))[0]))
-        data = f.read()
-    meta = header.pop("__metadata__", {})
-    tensors = {}
-    for name, t in header.items():
-        if t["dtype"] != "F32":
-            stop(f"{path}: {name} is {t['dtype']}, not F32", 65)
-        begin, end = t["data_offsets"]
-        array = np.frombuffer(data[begin:end], np.float32).reshape(t["shape"])
-        tensors[name] = torch.from_numpy(array.copy())
-    return meta, tensors
-
-
-def write_safetensors(path, meta, tensors):
-    header, offset = {"__metadata__": {k: str(v) for k, v in meta.items()}}, 0
-    for name, t in tensors.items():
-        end = offset + 4 * t.numel()
-        header[name] = {"dtype": "F32", "shape": list(t.shape), "data_offsets": [offset, end]}
-        offset = end
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with open(path, "wb") as f:
-        f.write(struct.pack("<Q", len(text)) + text)
-        for t in tensors.values():
-            f.write(t.numpy().tobytes())
+def read_model(path):
+    try:
+        meta, tensors = formats.read_safetensors(path)
+    except formats.Refused as e:
+        stop(str(e), 65)
+    return meta, {name: torch.from_numpy(t) for name, t in tensors.items()}
 
 
 def random_model():
@@ -236,7 +217,7 @@ def check_golden(args):
                  "gallery.npy and scores64.npy", 66)
     expected = np.load(path["scores64"])
     maps = [torch.from_numpy(np.load(path[n]).astype(np.float32)) for n in ("query", "gallery")]
-    meta, tensors = read_safetensors(model)
+    meta, tensors = read_model(model)
     errors = {"torch": must_agree("torch", Decoder(meta, tensors)(*maps).numpy(), expected, folder)}
     if args.reference:
         scores = reference_decoder(args.reference, meta, tensors)(*maps).numpy()
@@ -258,7 +239,7 @@ def random_maps(count):
 
 def write_inputs(args, meta, tensors):
     files = {"model": os.path.join(args.scratch, "model.safetensors")}
-    write_safetensors(files["model"], meta, tensors)
+    formats.write_safetensors(files["model"], meta, {k: t.numpy() for k, t in tensors.items()})
     maps = random_maps(sum(MANY)).numpy()
     for name, (queries, images) in (("many", MANY), ("few", FEW)):
         files[name] = [os.path.join(args.scratch, f"{name}-{kind}.npy")
