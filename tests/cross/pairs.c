@@ -26,7 +26,7 @@ enum { IMAGES = 35, QUERY = IMAGES - 1 };
 static const struct cm_geometry models[] = {
     {CM_TRANSMATCHER, 1, 1, 1, 1, 1},    {CM_TRANSMATCHER, 5, 3, 20, 2, 33},
     {CM_TRANSMATCHER, 17, 1, 5, 2, 16},  {CM_TRANSMATCHER, 5, 7, 3, 1, 31},
-    {CM_TRANSMATCHER, 12, 4, 66, 1, 50}, {CM_QACONV, 5, 7, 33, 1, 0},
+    {CM_TRANSMATCHER, 12, 4, 18, 1, 50}, {CM_QACONV, 5, 7, 33, 1, 0},
 };
 enum { MODELS = sizeof models / sizeof *models };
 
