@@ -1,6 +1,7 @@
 # vitrine: build, test, measure. `make help` lists what there is.
 #
-# VARIANT picks a build of its own under build/: release (default), asan, ubsan, tsan, coverage, fuzz.
+# VARIANT picks a build of its own under build/: release (default), asan, ubsan, tsan, coverage, fuzz;
+# cross is the scorer alone, static, which needs no package.
 # CC picks the compiler: gcc and clang both build without a warning; WERROR=1 makes one fatal.
 
 VARIANT ?= release
@@ -8,7 +9,9 @@ WERROR  ?= 0
 OUT     := build/$(VARIANT)
 BIN     := $(OUT)/bin
 
+ifneq ($(VARIANT),cross)
 PACKAGES := libzmq msgpack libuv openblas jansson libisal libxxhash
+endif
 PKG_CFLAGS := $(shell pkg-config --cflags $(PACKAGES) 2>/dev/null)
 
 WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Wstrict-prototypes \
@@ -16,13 +19,17 @@ WARNINGS := -Wall -Wextra -Wconversion -Wshadow -Wformat=2 -Wstrict-prototypes \
 CFLAGS   ?= -O2 -g
 HARDEN   := -fstack-protector-strong -fPIE
 ALL_CFLAGS = -std=c11 -D_GNU_SOURCE -I. $(PKG_CFLAGS) $(WARNINGS) $(HARDEN) $(CFLAGS) $(VARIANT_CFLAGS) -MMD -MP
-ALL_LDFLAGS = -pie -pthread $(LDFLAGS) $(VARIANT_CFLAGS)
+LINKAGE := -pie -pthread
+ALL_LDFLAGS = $(LINKAGE) $(LDFLAGS) $(VARIANT_CFLAGS)
 
 ifeq ($(WERROR),1)
 WARNINGS += -Werror
 endif
 ifeq ($(VARIANT),release)
 VARIANT_CFLAGS := -D_FORTIFY_SOURCE=2
+else ifeq ($(VARIANT),cross)
+VARIANT_CFLAGS := -D_FORTIFY_SOURCE=2
+LINKAGE := -static
 else ifeq ($(VARIANT),asan)
 VARIANT_CFLAGS := -fsanitize=address -fno-omit-frame-pointer -O1
 else ifeq ($(VARIANT),ubsan)
@@ -85,8 +92,12 @@ $(foreach layer,$(LAYERS),$(eval $(call archive,$(layer))))
 # Asked once a run, before the first compiler: a missing header is said in one line, not in hundreds.
 .PHONY: packages
 packages:
+ifeq ($(VARIANT),cross)
+	@command -v $(firstword $(CC)) >/dev/null || { echo "make: $(CC) is missing: run ops/setup --cross" >&2; exit 1; }
+else
 	@printf '#include <csv.h>\n' | $(CC) -E -x c - >/dev/null 2>&1 && pkg-config --exists $(PACKAGES) 2>/dev/null || \
 	    { echo "make: packages are missing: run ops/setup" >&2; exit 1; }
+endif
 
 $(OUT)/obj/%.o: %.c | packages
 	@mkdir -p $(@D)
@@ -102,6 +113,9 @@ AVX512 := -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma
 $(SCORE)/kernels/%_avx512.o: EXTRA_CFLAGS += $(AVX512)
 $(SCORE)/kernels/%_avx512bf16.o: EXTRA_CFLAGS += $(AVX512) -mavx512bf16
 $(SCORE)/kernels/%_avx512vnni.o: EXTRA_CFLAGS += $(AVX512) -mavx512vnni
+
+# A test's inputs are made of the same bits on every machine too.
+$(OUT)/obj/tests/%.o: EXTRA_CFLAGS := -ffp-contract=off
 
 COORDINATOR_LIBS := $(foreach l,coordinator_edge coordinator_core io proto common,$(call lib,$(l)))
 WORKER_LIBS := $(foreach l,worker_edge worker_core store score io proto common,$(call lib,$(l)))
@@ -183,6 +197,22 @@ tsan-run: $(TSAN_DRIVERS)
 	@set -e; for driver in $^; do echo "== $$driver"; \
 	    TSAN_OPTIONS="exitcode=66$(TSAN_SUPPRESSIONS)" setarch -R $$driver; done
 	@echo "tsan: $(words $^) drivers, no report"
+
+# The scorer alone, of libc alone: for this machine, and for each of CROSS, which qemu-user runs.
+CROSS ?= aarch64-linux-gnu i686-linux-gnu
+CROSS_SOURCES := $(wildcard tests/cross/*.c) $(addprefix tests/support/,bound.c stages.c weights_gen.c) \
+                 $(filter-out %/blas.c %/fingerprint.c,$(SRC_score)) \
+                 $(addprefix common/,assert.c err.c geometry.c mem.c weights.c)
+
+.PHONY: cross cross-program
+cross: ## the kernels on other processors too, under qemu-user (CROSS): the same bits everywhere
+	@$(MAKE) --no-print-directory VARIANT=cross OUT=build/cross/native cross-program
+	@set -e; for target in $(CROSS); do \
+	    $(MAKE) --no-print-directory VARIANT=cross OUT=build/cross/$$target CC=$$target-gcc cross-program; done
+	@tests/cross/run $(CROSS)
+cross-program: $(OUT)/tests/cross
+$(OUT)/tests/cross: $(call obj,$(CROSS_SOURCES))
+	$(link) -lm
 
 # --- what is measured --------------------------------------------------------------------------
 

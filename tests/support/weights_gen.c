@@ -1,7 +1,8 @@
 /* weights_gen.c: see weights_gen.h. */
 #include "tests/support/weights_gen.h"
 
-#include <criterion/criterion.h>
+#include "common/assert.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,7 @@ enum {
 static void *reserve(size_t count, size_t size)
 {
     void *p = calloc(count, size);
-    cr_assert(p != NULL, "no memory for %zu x %zu bytes", count, size);
+    CM_ASSERT(p);
     return p;
 }
 
@@ -32,7 +33,7 @@ static void add(struct test_weights *t, struct test_random *r, const char *prefi
         tensor->dims[i] = dims[i];
         tensor->count *= dims[i];
     }
-    float *values = reserve(tensor->count, sizeof *values);
+    float *values = reserve((size_t)tensor->count, sizeof *values);
     for (uint64_t i = 0; i < tensor->count; i++)
         values[i] = test_random_float(r, least, most);
     tensor->data = values;
@@ -107,8 +108,7 @@ static struct cm_tensor *find(struct test_weights *t, const char *name)
     for (size_t i = 0; i < t->weights.tensors_count; i++)
         if (strcmp(t->weights.tensors[i].name, name) == 0)
             return &t->weights.tensors[i];
-    cr_assert(false, "no tensor %s", name);
-    return NULL;
+    cm_assert_failed(name, __FILE__, __LINE__);
 }
 
 float *test_weights_values(struct test_weights *t, const char *name)

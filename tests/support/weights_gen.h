@@ -1,4 +1,5 @@
-/* weights_gen.h: a matcher's trained weights and feature maps of any sizes, made up from a seed. */
+/* weights_gen.h: a matcher's trained weights and feature maps of any sizes, made up from a seed. No
+ * Criterion here: tests/cross uses them too. */
 #ifndef TEST_WEIGHTS_GEN_H
 #define TEST_WEIGHTS_GEN_H
 

@@ -1,23 +1,7 @@
-/* Scores against the reference in double, within a bound on what float32 rounding can do.
- *
- * The bound. Let u = 2^-24 and g(n) = n u / (1 - n u): a float32 sum of n products, in any order,
- * is off by at most g(n) times the sum of their absolute values (Higham, Accuracy and
- * Stability, 3.1). Write K' = |X| |W1|^T + |b1| for a packed map with all signs dropped, Q'
- * likewise. Then
- *
- *     packing (d products and a bias)            |K^ - K| <= g(d + 1) K'
- *     token product of two such, d long          |S^ - S| <= g(3d + 2) K'.Q'
- *     the mask rounded, and its multiplication   two more u: g(3d + 4) M K'.Q'
- *     a maximum is no worse than its candidates  |a^ - a| <= g(3d + 4) a',  a' = max M K'.Q'
- *     hidden rounded, T products, bias, its sum  g(T + 3d + 7) (|hidden| a' + |bias|)
- *     relu is no worse than its argument; `out` rounded, sums in double, the score rounded
- *                                                |score^ - score| <= g(T + 3d + 9) A
- *
- * with A = |constant| + sum_l |out| (|hidden| (a' + b') + 2 |bias|). One u more in place of the
- * double arithmetic. QAConv has no packing, mask or hidden layer: g(d + 4) A, A = |constant| +
- * |out| (a' + b'). A wrong fold cannot hide in A: it moves the scores by about A, the bound by a
- * millionth of it. */
+/* Scores against the reference in double, within a bound on what float32 rounding can do (bound.h).
+ */
 #include "common/mem.h"
+#include "tests/support/bound.h"
 #include "tests/support/weights_gen.h"
 #include "worker/score/reference.h"
 #include "worker/score/scorer.h"
@@ -102,80 +86,11 @@ static double reference(const struct bench *b, size_t query, size_t image)
     return s;
 }
 
-/* K' of the comment above: chunk l of one map through fc1 with all signs dropped, out[T][d]. */
-static void project_absolutes(const struct bench *b, uint32_t l, const float *map, double *out)
-{
-    const struct cm_geometry *g = &b->model->geometry;
-    const struct sc_layer *layer = &b->model->layers[l];
-    size_t d = g->channels;
-    for (size_t t = 0; t < cm_tokens(g); t++) {
-        const float *x = map + (t * g->layers + l) * d;
-        for (size_t o = 0; o < d; o++) {
-            double sum = layer->fc1 ? fabs((double)layer->fc1_bias[o]) : fabs((double)x[o]);
-            for (size_t c = 0; layer->fc1 && c < d; c++)
-                sum += fabs((double)x[c] * (double)layer->fc1[o * d + c]);
-            out[t * d + o] = sum;
-        }
-    }
-}
-
-/* a' + b' of the comment above, [T]: the head is linear in them once signs are dropped. */
-static void maxima_of_absolutes(const struct bench *b, uint32_t l, const double *q, const double *k,
-                                double *out)
-{
-    const struct cm_geometry *g = &b->model->geometry;
-    const float *mask = b->model->layers[l].mask;
-    size_t tokens = cm_tokens(g), d = g->channels;
-    double *a = calloc(2 * tokens, sizeof *a), *other = a + tokens;
-    cr_assert(a != NULL);
-    for (size_t s = 0; s < tokens; s++)
-        for (size_t t = 0; t < tokens; t++) {
-            double sum = 0;
-            for (size_t c = 0; c < d; c++)
-                sum += k[s * d + c] * q[t * d + c];
-            sum *= mask ? (double)mask[s * tokens + t] : 1;
-            a[t] = fmax(a[t], sum);
-            other[s] = fmax(other[s], sum);
-        }
-    for (size_t t = 0; t < tokens; t++)
-        out[t] = a[t] + other[t];
-    free(a);
-}
-
-static double head_of_absolutes(const struct bench *b, uint32_t l, const double *u)
-{
-    const struct sc_layer *layer = &b->model->layers[l];
-    size_t tokens = cm_tokens(&b->model->geometry);
-    double sum = 0;
-    for (size_t t = 0; !layer->hidden && t < tokens; t++)
-        sum += fabs((double)layer->out[t]) * u[t];
-    for (size_t j = 0; layer->hidden && j < b->model->geometry.ff; j++) {
-        double h = 2 * fabs((double)layer->bias[j]);
-        for (size_t t = 0; t < tokens; t++)
-            h += fabs((double)layer->hidden[j * tokens + t]) * u[t];
-        sum += fabs((double)layer->out[j]) * h;
-    }
-    return sum;
-}
-
 /* The most by which float32 rounding can move the score of this pair. */
 static double bound(const struct bench *b, size_t query, size_t image)
 {
-    const struct cm_geometry *g = &b->model->geometry;
-    size_t tokens = cm_tokens(g), n = tokens * g->channels, floats = cm_map_floats(g);
-    double *q = calloc(2 * n + tokens, sizeof *q), *k = q + n, *u = k + n;
-    cr_assert(q != NULL);
-    double size = fabs(b->model->constant);
-    for (uint32_t l = 0; l < g->layers; l++) {
-        project_absolutes(b, l, b->maps + query * floats, q);
-        project_absolutes(b, l, b->maps + image * floats, k);
-        maxima_of_absolutes(b, l, q, k, u);
-        size += head_of_absolutes(b, l, u);
-    }
-    free(q);
-    size_t steps = g->matcher == CM_QACONV ? g->channels + 4 : tokens + 3 * g->channels + 9;
-    double nu = (double)steps * 0x1p-24;
-    return nu / (1 - nu) * size;
+    size_t floats = cm_map_floats(&b->model->geometry);
+    return test_score_bound(b->model, b->maps + query * floats, b->maps + image * floats);
 }
 
 static void assert_within_bound(const struct cm_geometry *g, uint64_t seed)

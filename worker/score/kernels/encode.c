@@ -32,11 +32,13 @@ static float largest(const float *values, size_t count)
     return most;
 }
 
-/* To the nearest whole number, ties to even: beyond 2^23 a float has no fraction. */
+/* To the nearest whole number, ties to even: beyond 2^23 a float has no fraction. The sum stands by
+ * itself, since a compiler may add in a wider format and only an assignment rounds to float. */
 static float nearest(float x)
 {
     const float shift = 0x1.8p23f;
-    return (x + shift) - shift;
+    float shifted = x + shift;
+    return shifted - shift;
 }
 
 static void encode_int8(size_t tokens, size_t d, const float *values, uint8_t *out)

@@ -98,12 +98,14 @@ static inline sc_vec sc_vec_mul(sc_vec a, sc_vec b)
 /* a * b + c */
 static inline sc_vec sc_vec_fma(sc_vec a, sc_vec b, sc_vec c)
 {
-    for (int i = 0; i < SC_VEC; i++)
+    for (int i = 0; i < SC_VEC; i++) {
 #ifdef SC_VECTOR_PLAIN
-        c.at[i] += a.at[i] * b.at[i];
+        float product = a.at[i] * b.at[i]; /* in one expression it might not be rounded */
+        c.at[i] += product;
 #else
         c.at[i] = fmaf(a.at[i], b.at[i], c.at[i]);
 #endif
+    }
     return c;
 }
 
