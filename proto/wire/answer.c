@@ -27,32 +27,13 @@ enum {
     FIELDS = 15,
 };
 
-/* A missing shard is a tuple of these. */
-enum { M_SHARD, M_REASON, M_IMAGES_SCORED, M_IMAGES, MISSING_VALUES };
-
-static enum cm_err check_missing_shard(const struct pr_answer *m, size_t i, struct cm_error *e)
-{
-    const struct pr_missing_shard *shard = &m->missing[i];
-    if (shard->shard.v >= m->shards)
-        return cm_fail(e, CM_EFORMAT, "shard %u of a gallery of %u", shard->shard.v, m->shards);
-    if (i > 0 && shard->shard.v <= shard[-1].shard.v)
-        return cm_fail(e, CM_EFORMAT, "shard %u comes after shard %u; they must ascend",
-                       shard->shard.v, shard[-1].shard.v);
-    if (shard->reason == PR_REASON_NONE)
-        return cm_fail(e, CM_EFORMAT, "shard %u is missing without a reason", shard->shard.v);
-    enum cm_err rc = pr_check_coverage(shard->reason, shard->images_scored, shard->images, e);
-    return rc ? cm_wrap(e, rc, "missing shard %u", shard->shard.v) : CM_OK;
-}
-
 static enum cm_err check_shards(const struct pr_answer *m, struct cm_error *e)
 {
     enum cm_err rc = pr_check_range("shards", m->shards, 1, CM_SHARDS_MAX, e);
     if (!rc && (uint64_t)m->shards_scored + m->missing_count != m->shards)
         rc = cm_fail(e, CM_EFORMAT, "%u shards scored and %zu missing do not make %u",
                      m->shards_scored, m->missing_count, m->shards);
-    for (size_t i = 0; i < m->missing_count && !rc; i++)
-        rc = check_missing_shard(m, i, e);
-    return rc;
+    return rc ? rc : pr_missing_check(m->missing, m->missing_count, m->shards, e);
 }
 
 static enum cm_err check(const struct pr_answer *m, struct cm_error *e)
@@ -67,19 +48,6 @@ static enum cm_err check(const struct pr_answer *m, struct cm_error *e)
     if (!rc)
         rc = pr_check_range("the number of hits", m->hits.count, 0, m->images_scored, e);
     return rc ? rc : pr_hits_check(&m->hits, e);
-}
-
-static void write_missing(struct pr_writer *w, const struct pr_answer *m)
-{
-    pr_write_key(w, MISSING);
-    pr_write_list(w, m->missing_count);
-    for (size_t i = 0; i < m->missing_count && !w->rc; i++) {
-        pr_write_list(w, MISSING_VALUES);
-        pr_write_u64(w, m->missing[i].shard.v);
-        pr_write_u64(w, m->missing[i].reason);
-        pr_write_u64(w, m->missing[i].images_scored);
-        pr_write_u64(w, m->missing[i].images);
-    }
 }
 
 static void write_timings(struct pr_writer *w, const struct pr_answer_timings *t)
@@ -106,28 +74,12 @@ enum cm_err pr_answer_pack(const struct pr_answer *m, struct pr_buffer *out, str
     pr_put_u64(&w, OVERFLOWED, m->overflowed);
     pr_write_key(&w, MIXED);
     pr_write_bool(&w, m->mixed);
-    write_missing(&w, m);
+    pr_write_key(&w, MISSING);
+    pr_missing_write(&w, m->missing, m->missing_count);
     pr_write_key(&w, HITS);
     pr_hits_write(&w, &m->hits);
     write_timings(&w, &m->timings);
     return pr_writer_close(&w, out);
-}
-
-static void read_missing(struct pr_fields *f, struct pr_answer *out)
-{
-    struct pr_reader *r = f->reader;
-    struct pr_list list = pr_get_list(f, MISSING, "missing shards", CM_SHARDS_MAX);
-    out->missing = pr_reader_new(r, list.count, sizeof *out->missing);
-    for (size_t i = 0; i < list.count && !r->rc; i++) {
-        struct pr_fields shard;
-        pr_item_tuple(r, &list, i, MISSING_VALUES, &shard);
-        out->missing[i].shard.v = pr_get_u32(&shard, M_SHARD, "shard");
-        out->missing[i].reason = pr_get_u32(&shard, M_REASON, "reason");
-        out->missing[i].images_scored = pr_get_u64(&shard, M_IMAGES_SCORED, "images_scored");
-        out->missing[i].images = pr_get_u64(&shard, M_IMAGES, "images");
-        pr_reader_where(r, "missing shard", i);
-    }
-    out->missing_count = r->rc ? 0 : list.count;
 }
 
 static void read_timings(struct pr_fields *f, struct pr_answer_timings *t)
@@ -153,7 +105,7 @@ enum cm_err pr_answer_unpack(struct cm_bytes header, struct pr_answer *out, stru
     out->shards = pr_get_u32(&f, SHARDS, "shards");
     out->overflowed = pr_get_u64(&f, OVERFLOWED, "overflowed");
     out->mixed = pr_get_bool(&f, MIXED, "mixed");
-    read_missing(&f, out);
+    pr_missing_read(&f, MISSING, &out->missing, &out->missing_count);
     pr_hits_read(&f, HITS, &out->hits);
     read_timings(&f, &out->timings);
     if (!r.rc)

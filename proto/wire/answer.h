@@ -6,17 +6,9 @@
 #include "proto/wire/buffer.h"
 #include "proto/wire/envelope.h"
 #include "proto/wire/hits.h"
-#include "proto/wire/reason.h"
+#include "proto/wire/missing.h"
 
 #include <stdbool.h>
-
-/* A shard that was not scored whole. */
-struct pr_missing_shard {
-    struct cm_shard_id shard;
-    enum pr_reason reason;  /* not NONE */
-    uint64_t images_scored; /* less than images, or both 0 */
-    uint64_t images;        /* of the shard; 0 if no worker ever said */
-};
 
 /* Where the time went, in microseconds. Of the stages that run on many workers at once: the
  * longest. */

@@ -6,7 +6,6 @@
 #include "proto/wire/reader.h"
 #include "proto/wire/writer.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,26 +19,11 @@ void pr_hits_fini(struct pr_hits *h)
     *h = (struct pr_hits){0};
 }
 
-static enum cm_err check_hit(const struct cm_hit *hit, const struct cm_hit *before,
-                             struct cm_error *e)
-{
-    if (isnan(hit->score) || (isinf(hit->score) && hit->score > 0))
-        return cm_fail(e, CM_EFORMAT, "score %g of image %llu; it must be finite or -inf",
-                       (double)hit->score, (unsigned long long)hit->image);
-    if (hit->image >= CM_IMAGES_MAX)
-        return cm_fail(e, CM_ELIMIT, "image %llu; ids are below %llu",
-                       (unsigned long long)hit->image, (unsigned long long)CM_IMAGES_MAX);
-    if (before && !cm_hit_before(before, hit))
-        return cm_fail(e, CM_EFORMAT, "image %llu does not rank after the hit before it",
-                       (unsigned long long)hit->image);
-    return CM_OK;
-}
-
 enum cm_err pr_hits_check(const struct pr_hits *h, struct cm_error *e)
 {
     enum cm_err rc = pr_check_range("the number of hits", h->count, 0, CM_K_MAX, e);
     for (size_t i = 0; i < h->count && !rc; i++) {
-        rc = check_hit(&h->items[i].hit, i > 0 ? &h->items[i - 1].hit : NULL, e);
+        rc = pr_check_hit(&h->items[i].hit, i > 0 ? &h->items[i - 1].hit : NULL, e);
         if (rc)
             return cm_wrap(e, rc, "hit %zu", i);
     }

@@ -1,7 +1,6 @@
 /* query.c: see query.h. */
 #include "proto/wire/query.h"
 
-#include "common/geometry.h"
 #include "common/limits.h"
 #include "proto/wire/check.h"
 #include "proto/wire/reader.h"
@@ -18,33 +17,12 @@ enum {
     FIELDS = 7,
 };
 
-/* At most 2^9 * 2^9 * 2^19 once check_map has looked at the factors. */
-static uint64_t map_elements(const struct pr_query *m)
-{
-    return (uint64_t)m->height * m->width * m->channels;
-}
-
-static enum cm_err check_map(const struct pr_query *m, struct cm_error *e)
-{
-    enum cm_err rc = pr_check_dtype(m->dtype, e);
-    if (!rc)
-        rc = pr_check_range("height", m->height, 1, CM_SIDE_MAX, e);
-    if (!rc)
-        rc = pr_check_range("width", m->width, 1, CM_SIDE_MAX, e);
-    if (!rc)
-        rc = pr_check_range("channels", m->channels, 1, CM_CHANNELS_MAX * CM_LAYERS_MAX, e);
-    if (rc)
-        return rc;
-    return pr_check_range("the feature map's size in bytes",
-                          map_elements(m) * cm_dtype_bytes(m->dtype), 1, CM_MAP_BYTES_MAX, e);
-}
-
 static enum cm_err check(const struct pr_query *m, struct cm_error *e)
 {
     enum cm_err rc = pr_check_range("k", m->k, 1, CM_K_MAX, e);
     if (!rc)
         rc = pr_check_range("deadline_ms", m->deadline_ms, 1, CM_DEADLINE_MS_MAX, e);
-    return rc ? rc : check_map(m, e);
+    return rc ? rc : pr_check_map(m->dtype, m->height, m->width, m->channels, e);
 }
 
 enum cm_err pr_query_pack(const struct pr_query *m, struct pr_buffer *out, struct cm_error *e)
@@ -84,5 +62,6 @@ enum cm_err pr_query_unpack(struct cm_bytes header, struct pr_query *out, struct
 enum cm_err pr_query_check_payload(const struct pr_query *m, struct cm_bytes payload,
                                    struct cm_error *e)
 {
-    return pr_check_payload(payload, map_elements(m), m->dtype, m->payload_crc32c, e);
+    uint64_t floats = (uint64_t)m->height * m->width * m->channels;
+    return pr_check_payload("the feature map", payload, floats, m->dtype, m->payload_crc32c, e);
 }
