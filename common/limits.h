@@ -42,7 +42,7 @@
 #define CM_CLASS_BYTES_MAX   96u
 #define CM_TEXT_BYTES_MAX    640u
 #define CM_K_MAX             10000u
-#define CM_POSITIVES_MAX     65536u /* right images of one query in an evaluation; 2.8 MB of header */
+#define CM_POSITIVES_MAX     65536u     /* right images of one query; MEASURED is 2.8 MB then */
 #define CM_SCORES_MAX        (1u << 20) /* scores in one SCORES message: 4 MiB */
 #define CM_DEADLINE_MS_MAX   (24u * 3600u * 1000u)
 #define CM_MEMBERS_MAX       1024u

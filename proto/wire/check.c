@@ -77,6 +77,14 @@ enum cm_err pr_check_map(enum cm_dtype dtype, uint32_t height, uint32_t width, u
                           CM_MAP_BYTES_MAX, e);
 }
 
+enum cm_err pr_check_query_pid(int64_t pid, struct cm_error *e)
+{
+    if (pid == 0 || pid == -1)
+        return cm_fail(e, CM_EFORMAT, "pid %d is that of %s; no image is right for it", (int)pid,
+                       pid ? "junk" : "a distractor");
+    return CM_OK;
+}
+
 enum cm_err pr_check_payload(const char *name, struct cm_bytes payload, uint64_t floats,
                              enum cm_dtype dtype, uint32_t crc32c, struct cm_error *e)
 {

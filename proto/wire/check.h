@@ -27,6 +27,10 @@ enum cm_err pr_check_hit(const struct cm_hit *hit, const struct cm_hit *before, 
 enum cm_err pr_check_map(enum cm_dtype dtype, uint32_t height, uint32_t width, uint32_t channels,
                          struct cm_error *e);
 
+/* CM_OK if a query with this pid has right answers: neither 0 (a distractor) nor -1 (junk).
+ * Errors: CM_EFORMAT. */
+enum cm_err pr_check_query_pid(int64_t pid, struct cm_error *e);
+
 /* CM_OK if the payload frame, `name` in the text, has `floats` elements of `dtype` and the stated
  * checksum. Errors: CM_EFORMAT (its size), CM_ECORRUPT (its checksum). */
 enum cm_err pr_check_payload(const char *name, struct cm_bytes payload, uint64_t floats,

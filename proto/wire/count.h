@@ -1,6 +1,6 @@
-/* count.h: the second round of an evaluation. COUNT: the coordinator tells a worker all positives of
- * the gallery, merged. COUNTS: over all the shards of its MEASURE, how many valid images stand before
- * each. The worker then lets go of the scores. Pure; any thread. */
+/* count.h: the second round of an evaluation. COUNT: the coordinator tells a worker all positives
+ * of the gallery, merged. COUNTS: over all the shards of its MEASURE, how many valid images stand
+ * before each. The worker then lets go of the scores. Pure; any thread. */
 #ifndef PR_COUNT_H
 #define PR_COUNT_H
 

@@ -27,7 +27,14 @@ enum { PR_VERSION = 1 };
     X(ANSWER, 11)         \
     X(ERROR, 12)          \
     X(STATUS_REQUEST, 13) \
-    X(STATUS, 14)
+    X(STATUS, 14)         \
+    X(EVALUATE, 15)       \
+    X(MEASURE, 16)        \
+    X(POSITIVES, 17)      \
+    X(COUNT, 18)          \
+    X(COUNTS, 19)         \
+    X(SCORES, 20)         \
+    X(MEASURED, 21)
 
 enum pr_type {
 #define PR_TYPE_ENUM(name, number) PR_##name = (number),

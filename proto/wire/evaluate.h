@@ -1,7 +1,7 @@
 /* evaluate.h: EVALUATE, a client asks where one labelled query's right images rank in the whole
  * gallery. Frame 1 is the feature map. Answered by MEASURED or ERROR; with want_scores, SCORES that
- * together cover the gallery come before. It has no deadline: it ends when every shard is counted, or
- * as soon as one cannot be. Pure; any thread. */
+ * together cover the gallery come before. It has no deadline: it ends when every shard is counted,
+ * or as soon as one cannot be. Pure; any thread. */
 #ifndef PR_EVALUATE_H
 #define PR_EVALUATE_H
 
@@ -13,7 +13,7 @@
 struct pr_evaluate {
     struct cm_query_id id; /* the client's own number; the reply repeats it */
     uint64_t epoch;
-    int64_t pid;   /* neither 0 (a distractor) nor -1 (junk) */
+    int64_t pid; /* neither 0 (a distractor) nor -1 (junk) */
     int32_t camid;
     bool want_scores;
     enum cm_dtype dtype; /* of frame 1 */

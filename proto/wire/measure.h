@@ -1,6 +1,7 @@
-/* measure.h: MEASURE, the first round of an evaluation: the coordinator asks a worker to score some of
- * its shards against one labelled query, keep the scores, and tell those of the right images. Frame 1
- * is the query's feature map. Answered by one POSITIVES for each shard; then come COUNT or CANCEL.
+/* measure.h: MEASURE, the first round of an evaluation: the coordinator asks a worker to score some
+ * of its shards against one labelled query, keep the scores, and tell those of the right images.
+ * Frame 1 is the query's feature map. Answered by one POSITIVES for each shard; then come COUNT or
+ * CANCEL.
  *
  * An image is junk to a query if its pid is -1, or if both pid and camid are the query's; junk is
  * dropped. Of the others, the valid ones, those of the query's pid are its positives. Pure; any
@@ -17,8 +18,8 @@
 struct pr_measure {
     struct cm_query_id id; /* the coordinator's number; all that follows repeats it */
     uint64_t epoch;
-    int64_t pid;   /* of the query; neither 0 nor -1 */
-    int32_t camid; /* of the query */
+    int64_t pid;             /* of the query; neither 0 nor -1 */
+    int32_t camid;           /* of the query */
     bool want_scores;        /* each shard's scores are sent too, as SCORES, before its POSITIVES */
     enum cm_dtype dtype;     /* of frame 1, which has the gallery's geometry */
     uint32_t payload_crc32c; /* of frame 1 */

@@ -1,13 +1,14 @@
-/* measured.h: MEASURED, the coordinator's reply to an EVALUATE: the query's positives and where each
- * ranks in the whole gallery; or which shards could not be counted, and then nothing else, for a
- * figure over a part of the gallery would be no figure. Pure; any thread. */
+/* measured.h: MEASURED, the coordinator's reply to an EVALUATE: the query's positives and where
+ * each ranks in the whole gallery; or which shards could not be counted, and then nothing else, for
+ * a figure over a part of the gallery would be no figure. Pure; any thread. */
 #ifndef PR_MEASURED_H
 #define PR_MEASURED_H
 
-#include "proto/wire/answer.h"
 #include "proto/wire/buffer.h"
+#include "proto/wire/census.h"
 #include "proto/wire/envelope.h"
-#include "proto/wire/positives.h"
+#include "proto/wire/missing.h"
+#include "proto/wire/ranks.h"
 
 #include <stdbool.h>
 
@@ -17,20 +18,21 @@ struct pr_measured {
     uint64_t images; /* of the gallery, 1..CM_IMAGES_MAX */
     uint32_t shards; /* of the gallery, 1..CM_SHARDS_MAX */
     /* If any is missing: census, overflowed, positives and counts are 0. Else valid + same_camera +
-     * junk = images. */
+     * junk = images; distractors + positives <= valid. */
     struct pr_census census;
-    uint64_t overflowed; /* scores that were not finite, at most images */
-    bool mixed;          /* workers of different numeric classes took part */
-    uint64_t queue_us;   /* from arrival to dispatch */
-    uint64_t project_us; /* the slowest worker's projection */
-    uint64_t score_us;   /* the slowest worker's scoring */
-    uint64_t total_us;   /* from arrival to this message */
+    uint64_t overflowed;   /* scores that were not finite, at most images */
+    bool mixed;            /* workers of different numeric classes took part */
+    uint64_t queue_us;     /* from arrival to dispatch */
+    uint64_t project_us;   /* the slowest worker's projection */
+    uint64_t score_us;     /* the slowest worker's scoring */
+    uint64_t total_us;     /* from arrival to this message */
     uint64_t worker_bytes; /* in the headers of all POSITIVES and COUNTS of this query */
     /* Strictly ascending by shard, below `shards`; images_scored is 0. Unpacking allocates them. */
     struct pr_missing_shard *missing;
     size_t missing_count;
-    /* In order, counts[i] of positives.items[i], over the whole gallery; equal >= 1, and
-     * higher + equal <= valid. */
+    /* In order, counts.items[i] of positives.items[i], over the whole gallery, in which the
+     * positive itself is: equal_lower < equal. higher + equal <= valid. So the positive's place
+     * among the valid images, higher + equal_lower + 1, is at most valid. */
     struct pr_positives positives;
     struct pr_counts_list counts; /* as many */
 };

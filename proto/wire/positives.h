@@ -5,26 +5,19 @@
 #define PR_POSITIVES_H
 
 #include "proto/wire/buffer.h"
+#include "proto/wire/census.h"
 #include "proto/wire/envelope.h"
 #include "proto/wire/ranks.h"
 #include "proto/wire/reason.h"
-
-/* The images of one or more shards by what they are to a query (measure.h). */
-struct pr_census {
-    uint64_t valid;       /* neither of the two below; positives and distractors counted in */
-    uint64_t same_camera; /* of the query's pid and camid: junk to this query */
-    uint64_t junk;        /* of pid -1: junk to every query */
-    uint64_t distractors; /* of pid 0: valid, and right for no query */
-};
 
 struct pr_positives_message {
     struct cm_query_id id; /* the MEASURE's */
     uint64_t epoch;
     struct cm_shard_id shard;
-    enum pr_reason reason; /* NONE exactly if the shard was scored whole; else no more is said of it:
-                              census, overflowed and positives are 0 */
+    enum pr_reason reason; /* NONE exactly if the shard was scored whole; else no more is said of
+                              it: census, overflowed and positives are 0 */
     uint64_t images;       /* of the shard; 0 if the worker does not hold it */
-    /* valid + same_camera + junk = images if it was scored; distractors and positives <= valid. */
+    /* If it was scored: valid + same_camera + junk = images; distractors + positives <= valid. */
     struct pr_census census;
     uint64_t overflowed; /* scores that were not finite, at most images */
     uint64_t queue_us;   /* from arrival to the start of work */

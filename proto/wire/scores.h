@@ -1,6 +1,6 @@
 /* scores.h: SCORES, the scores of some images of a shard, for who wants the whole matrix. Worker to
  * coordinator, which passes it on to the client under the client's id. Frame 1 is `count` float32,
- * little-endian, none NaN. Pure; any thread. */
+ * little-endian, each finite or -INFINITY. Pure; any thread. */
 #ifndef PR_SCORES_H
 #define PR_SCORES_H
 
@@ -25,8 +25,8 @@ enum cm_err pr_scores_pack(const struct pr_scores *m, struct pr_buffer *out, str
 /* Errors: CM_EFORMAT, CM_EVERSION, CM_ELIMIT, CM_ENOMEM. *out is empty then. */
 enum cm_err pr_scores_unpack(struct cm_bytes header, struct pr_scores *out, struct cm_error *e);
 
-/* Does frame 1 hold what an unpacked SCORES says of it? Errors: CM_EFORMAT (its size), CM_ECORRUPT
- * (its checksum). */
+/* Does frame 1 hold what an unpacked SCORES says of it? Errors: CM_EFORMAT (its size, or a score
+ * that is none), CM_ECORRUPT (its checksum). */
 enum cm_err pr_scores_check_payload(const struct pr_scores *m, struct cm_bytes payload,
                                     struct cm_error *e);
 

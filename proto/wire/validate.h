@@ -19,6 +19,8 @@ enum {
 
 static_assert(PR_VALUES_MAX > CM_SHARDS_MAX * 5 + CM_K_MAX * 7 + 1000,
               "the largest ANSWER (a tuple of 4 for each shard, one of 6 for each hit) fits");
+static_assert(PR_VALUES_MAX > CM_POSITIVES_MAX * (3 + 4) + 1000,
+              "the largest MEASURED (tuples of 2 and of 3 for each positive) fits");
 
 /* CM_OK if `header` is exactly one MessagePack value: no byte missing or left over, every stated
  * count can be met by the bytes that follow, not nested deeper than PR_DEPTH_MAX, and without

@@ -6,12 +6,18 @@
 
 #include "proto/wire/answer.h"
 #include "proto/wire/control.h"
+#include "proto/wire/count.h"
 #include "proto/wire/error.h"
+#include "proto/wire/evaluate.h"
 #include "proto/wire/heartbeat.h"
 #include "proto/wire/hello.h"
+#include "proto/wire/measure.h"
+#include "proto/wire/measured.h"
+#include "proto/wire/positives.h"
 #include "proto/wire/query.h"
 #include "proto/wire/refuse.h"
 #include "proto/wire/result.h"
+#include "proto/wire/scores.h"
 #include "proto/wire/search.h"
 #include "proto/wire/status.h"
 #include "proto/wire/welcome.h"
@@ -131,6 +137,88 @@ static inline enum cm_err repack_status(struct cm_bytes header, struct pr_buffer
     return rc;
 }
 
+/* As EVALUATE. */
+static inline enum cm_err repack_evaluate(struct cm_bytes header, struct pr_buffer *out,
+                                          struct cm_error *e)
+{
+    struct pr_evaluate m;
+    enum cm_err rc = pr_evaluate_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_evaluate_pack(&m, out, e);
+    return rc;
+}
+
+/* As MEASURE. */
+static inline enum cm_err repack_measure(struct cm_bytes header, struct pr_buffer *out,
+                                         struct cm_error *e)
+{
+    struct pr_measure m;
+    enum cm_err rc = pr_measure_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_measure_pack(&m, out, e);
+    pr_measure_fini(&m);
+    return rc;
+}
+
+/* As POSITIVES. */
+static inline enum cm_err repack_positives(struct cm_bytes header, struct pr_buffer *out,
+                                           struct cm_error *e)
+{
+    struct pr_positives_message m;
+    enum cm_err rc = pr_positives_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_positives_pack(&m, out, e);
+    pr_positives_message_fini(&m);
+    return rc;
+}
+
+/* As COUNT. */
+static inline enum cm_err repack_count(struct cm_bytes header, struct pr_buffer *out,
+                                       struct cm_error *e)
+{
+    struct pr_count m;
+    enum cm_err rc = pr_count_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_count_pack(&m, out, e);
+    pr_count_fini(&m);
+    return rc;
+}
+
+/* As COUNTS. */
+static inline enum cm_err repack_counts(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_counts_message m;
+    enum cm_err rc = pr_counts_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_counts_pack(&m, out, e);
+    pr_counts_fini(&m);
+    return rc;
+}
+
+/* As SCORES. */
+static inline enum cm_err repack_scores(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_scores m;
+    enum cm_err rc = pr_scores_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_scores_pack(&m, out, e);
+    return rc;
+}
+
+/* As MEASURED. */
+static inline enum cm_err repack_measured(struct cm_bytes header, struct pr_buffer *out,
+                                          struct cm_error *e)
+{
+    struct pr_measured m;
+    enum cm_err rc = pr_measured_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_measured_pack(&m, out, e);
+    pr_measured_fini(&m);
+    return rc;
+}
+
 /* The four without fields. */
 static inline enum cm_err repack_control(enum pr_type type, struct cm_bytes header,
                                          struct pr_buffer *out, struct cm_error *e)
@@ -167,6 +255,20 @@ static inline enum cm_err wire_repack(enum pr_type type, struct cm_bytes header,
         return repack_error(header, out, e);
     case PR_STATUS:
         return repack_status(header, out, e);
+    case PR_EVALUATE:
+        return repack_evaluate(header, out, e);
+    case PR_MEASURE:
+        return repack_measure(header, out, e);
+    case PR_POSITIVES:
+        return repack_positives(header, out, e);
+    case PR_COUNT:
+        return repack_count(header, out, e);
+    case PR_COUNTS:
+        return repack_counts(header, out, e);
+    case PR_SCORES:
+        return repack_scores(header, out, e);
+    case PR_MEASURED:
+        return repack_measured(header, out, e);
     case PR_REHELLO:
     case PR_LEAVING:
     case PR_CANCEL:

@@ -17,8 +17,9 @@
 #include <unistd.h>
 
 static const char *const messages[] = {
-    "hello",  "welcome", "refuse", "rehello", "heartbeat", "leaving",        "search",
-    "cancel", "result",  "query",  "answer",  "error",     "status_request", "status",
+    "hello",    "welcome", "refuse",    "rehello", "heartbeat", "leaving",        "search",
+    "cancel",   "result",  "query",     "answer",  "error",     "status_request", "status",
+    "evaluate", "measure", "positives", "count",   "counts",    "scores",         "measured",
 };
 
 /* A cluster in which a right answer is known. */

@@ -3,12 +3,18 @@
 
 #include "proto/wire/answer.h"
 #include "proto/wire/control.h"
+#include "proto/wire/count.h"
 #include "proto/wire/error.h"
+#include "proto/wire/evaluate.h"
 #include "proto/wire/heartbeat.h"
 #include "proto/wire/hello.h"
+#include "proto/wire/measure.h"
+#include "proto/wire/measured.h"
+#include "proto/wire/positives.h"
 #include "proto/wire/query.h"
 #include "proto/wire/refuse.h"
 #include "proto/wire/result.h"
+#include "proto/wire/scores.h"
 #include "proto/wire/search.h"
 #include "proto/wire/status.h"
 #include "proto/wire/welcome.h"
@@ -30,6 +36,13 @@ const struct wire_example wire_examples[WIRE_EXAMPLES] = {
     {PR_ERROR, "error.bin"},
     {PR_STATUS_REQUEST, "status_request.bin"},
     {PR_STATUS, "status.bin"},
+    {PR_EVALUATE, "evaluate.bin"},
+    {PR_MEASURE, "measure.bin"},
+    {PR_POSITIVES, "positives.bin"},
+    {PR_COUNT, "count.bin"},
+    {PR_COUNTS, "counts.bin"},
+    {PR_SCORES, "scores.bin"},
+    {PR_MEASURED, "measured.bin"},
 };
 
 static const struct pr_gallery_info gallery = {
@@ -190,6 +203,95 @@ static enum cm_err pack_status(struct pr_buffer *out, struct cm_error *e)
     return pr_status_pack(&m, out, e);
 }
 
+static struct cm_hit positives[] = {
+    {.score = 12.5f, .image = 70000},
+    {.score = -0.25f, .image = 7},
+    {.score = -INFINITY, .image = 3},
+};
+
+static struct pr_counts counts[] = {{0, 0, 1}, {70000, 2, 5}, {949980, 1, 20}};
+
+static enum cm_err pack_evaluate(struct pr_buffer *out, struct cm_error *e)
+{
+    struct pr_evaluate m = {
+        .id = {2},
+        .pid = 1501,
+        .camid = 6,
+        .want_scores = true,
+        .dtype = CM_DTYPE_F32,
+        .height = 24,
+        .width = 8,
+        .channels = 1536,
+        .payload_crc32c = 0x01020304,
+    };
+    return pr_evaluate_pack(&m, out, e);
+}
+
+static enum cm_err pack_measure(struct pr_buffer *out, struct cm_error *e)
+{
+    struct cm_shard_id shards[] = {{0}, {7}, {65535}};
+    struct pr_measure m = {
+        .id = {78},
+        .epoch = 4,
+        .pid = -1501,
+        .camid = -6,
+        .dtype = CM_DTYPE_F16,
+        .payload_crc32c = 0xe3069283,
+        .shards = shards,
+        .shards_count = 3,
+    };
+    return pr_measure_pack(&m, out, e);
+}
+
+static enum cm_err pack_positives(struct pr_buffer *out, struct cm_error *e)
+{
+    struct pr_positives_message m = {
+        .id = {78},
+        .epoch = 4,
+        .shard = {7},
+        .images = 4000,
+        .census = {.valid = 3900, .same_camera = 60, .junk = 40, .distractors = 500},
+        .overflowed = 1,
+        .queue_us = 120,
+        .project_us = 900,
+        .score_us = 2480000,
+        .positives = {.items = positives, .count = 3},
+    };
+    return pr_positives_pack(&m, out, e);
+}
+
+static enum cm_err pack_scores(struct pr_buffer *out, struct cm_error *e)
+{
+    struct pr_scores m = {.id = {78},
+                          .epoch = 4,
+                          .shard = {7},
+                          .first_image = 21000,
+                          .count = 4000,
+                          .payload_crc32c = 0x8a9136aa};
+    return pr_scores_pack(&m, out, e);
+}
+
+static enum cm_err pack_measured(struct pr_buffer *out, struct cm_error *e)
+{
+    struct pr_measured m = {
+        .id = {2},
+        .epoch = 4,
+        .images = 1000000,
+        .shards = 300,
+        .census = {.valid = 950000, .same_camera = 30000, .junk = 20000, .distractors = 9000},
+        .overflowed = 20,
+        .mixed = true,
+        .queue_us = 11,
+        .project_us = 22,
+        .score_us = 33,
+        .total_us = 77,
+        .worker_bytes = 30000,
+        .positives = {.items = positives, .count = 3},
+        .counts = {.items = counts, .count = 3},
+    };
+    return pr_measured_pack(&m, out, e);
+}
+
 static enum cm_err pack_control(enum pr_type type, uint64_t id, struct pr_buffer *out,
                                 struct cm_error *e)
 {
@@ -221,6 +323,20 @@ enum cm_err wire_example_pack(enum pr_type type, struct pr_buffer *out, struct c
                              out, e);
     case PR_STATUS:
         return pack_status(out, e);
+    case PR_EVALUATE:
+        return pack_evaluate(out, e);
+    case PR_MEASURE:
+        return pack_measure(out, e);
+    case PR_POSITIVES:
+        return pack_positives(out, e);
+    case PR_COUNT:
+        return pr_count_pack(&(struct pr_count){{78}, 4, {positives, 3}}, out, e);
+    case PR_COUNTS:
+        return pr_counts_pack(&(struct pr_counts_message){{78}, 4, {counts, 3}}, out, e);
+    case PR_SCORES:
+        return pack_scores(out, e);
+    case PR_MEASURED:
+        return pack_measured(out, e);
     case PR_CANCEL:
         return pack_control(type, 77, out, e);
     case PR_STATUS_REQUEST:

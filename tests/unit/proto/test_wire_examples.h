@@ -6,7 +6,7 @@
 #include "proto/wire/buffer.h"
 #include "proto/wire/envelope.h"
 
-enum { WIRE_EXAMPLES = 14 };
+enum { WIRE_EXAMPLES = 21 };
 
 struct wire_example {
     enum pr_type type;

@@ -2,6 +2,7 @@
  * or in a sentence, and what it accepts packs to something that it accepts again. */
 #include "common/limits.h"
 #include "proto/wire/answer.h"
+#include "proto/wire/reader.h"
 #include "proto/wire/refuse.h"
 #include "proto/wire/result.h"
 #include "proto/wire/search.h"
@@ -310,6 +311,232 @@ Test(wire_hostile, coverage_that_does_not_add_up)
     pr_write_key(&w, 24);
     pr_write_list(&w, 0);
     expect_refused(&w, CM_EFORMAT, "6 images scored of only 5");
+}
+
+/* The example of a type without the value of field `key`, which comes last: the test writes it. */
+static void open_spoiled(struct pr_writer *w, enum pr_type type, uint32_t key)
+{
+    struct pr_buffer b;
+    cr_assert_eq(wire_example_pack(type, &b, &e), CM_OK, "%s", e.text);
+    struct pr_reader r;
+    struct pr_fields f;
+    pr_reader_open_message(&r, &f, pr_buffer_bytes(&b), type, &e);
+    cr_assert(pr_has(&f, key), "type %d, key %u", (int)type, key);
+    pr_writer_open(w, type, (struct cm_query_id){1}, 0, r.unpacked.data.via.map.size - 4, NULL);
+    for (uint32_t k = 16; k < PR_KEYS; k++)
+        if (k != key && pr_has(&f, k)) {
+            pr_write_key(w, k);
+            msgpack_pack_object(&w->packer, *f.values[k]);
+        }
+    pr_write_key(w, key);
+    cr_assert_eq(pr_reader_close(&r), CM_OK);
+    pr_buffer_fini(&b);
+}
+
+/* One value in the example of an evaluation's message that it may not have. */
+static const struct {
+    enum pr_type type;
+    uint32_t key;
+    uint64_t value;
+    enum cm_err want;
+    const char *text;
+} spoiled[] = {
+    {PR_EVALUATE, 16, 0, CM_EFORMAT, "bad EVALUATE message: pid 0 is that of a distractor"},
+    {PR_EVALUATE, 16, UINT64_MAX, CM_EFORMAT, "pid is 18446744073709551615"},
+    {PR_EVALUATE, 17, 1u << 31, CM_EFORMAT, "camid is 2147483648; it does not fit 32 bits"},
+    {PR_EVALUATE, 18, 1, CM_EFORMAT, "want_scores is an integer; it must be a boolean"},
+    {PR_EVALUATE, 19, 3, CM_EFORMAT, "unknown element type 3"},
+    {PR_EVALUATE, 20, 0, CM_EFORMAT, "height is 0"},
+    {PR_EVALUATE, 20, 513, CM_ELIMIT, "height is 513"},
+    {PR_EVALUATE, 21, 0, CM_EFORMAT, "width is 0"},
+    {PR_EVALUATE, 21, 513, CM_ELIMIT, "width is 513"},
+    {PR_EVALUATE, 22, 0, CM_EFORMAT, "channels is 0"},
+    {PR_EVALUATE, 22, 524289, CM_ELIMIT, "channels is 524289"},
+    {PR_EVALUATE, 22, 524288, CM_ELIMIT, "size in bytes is 402653184"},
+    {PR_EVALUATE, 23, UINT64_C(1) << 32, CM_EFORMAT, "payload_crc32c is 4294967296"},
+    {PR_MEASURE, 16, 0, CM_EFORMAT, "bad MEASURE message: pid 0 is that of a distractor"},
+    {PR_MEASURE, 17, 1u << 31, CM_EFORMAT, "camid is 2147483648; it does not fit 32 bits"},
+    {PR_MEASURE, 18, 0, CM_EFORMAT, "want_scores is an integer; it must be a boolean"},
+    {PR_MEASURE, 19, 0, CM_EFORMAT, "unknown element type 0"},
+    {PR_MEASURE, 20, UINT64_C(1) << 32, CM_EFORMAT, "payload_crc32c is 4294967296"},
+    {PR_MEASURE, 21, 0, CM_EFORMAT, "shards is an integer; it must be an array"},
+    {PR_POSITIVES, 16, 65536, CM_ELIMIT, "bad POSITIVES message: shard is 65536"},
+    {PR_POSITIVES, 17, 7, CM_EFORMAT, "unknown reason 7"},
+    {PR_POSITIVES, 17, PR_REASON_CORRUPT, CM_ELIMIT, "valid is 3900; it must be at most 0"},
+    {PR_POSITIVES, 18, 0, CM_EFORMAT, "0 of 0 images scored does not go with reason \"none\""},
+    {PR_POSITIVES, 18, CM_IMAGES_MAX + 1, CM_ELIMIT, "images is 1099511627777"},
+    {PR_POSITIVES, 18, 3999, CM_EFORMAT,
+     "3900 valid images, 60 of the same camera and 40 of junk do not make 3999"},
+    {PR_POSITIVES, 19, 3901, CM_EFORMAT, "3901 valid images, 60 of the same"},
+    {PR_POSITIVES, 19, UINT64_MAX - 99, CM_ELIMIT, "valid is 18446744073709551516"},
+    {PR_POSITIVES, 20, 59, CM_EFORMAT, "59 of the same camera"},
+    {PR_POSITIVES, 20, UINT64_MAX, CM_ELIMIT, "same_camera is 18446744073709551615"},
+    {PR_POSITIVES, 21, 41, CM_EFORMAT, "41 of junk"},
+    {PR_POSITIVES, 21, UINT64_MAX, CM_ELIMIT, "junk is 18446744073709551615"},
+    {PR_POSITIVES, 22, 3901, CM_ELIMIT, "distractors is 3901; it must be at most 3900"},
+    {PR_POSITIVES, 22, 3898, CM_ELIMIT, "number of positives is 3; it must be at most 2"},
+    {PR_POSITIVES, 23, 4001, CM_ELIMIT, "overflowed is 4001; it must be at most 4000"},
+    {PR_POSITIVES, 27, 0, CM_EFORMAT, "positives is an integer; it must be an array"},
+    {PR_COUNT, 16, 0, CM_EFORMAT, "bad COUNT message: positives is an integer"},
+    {PR_COUNTS, 16, 0, CM_EFORMAT, "bad COUNTS message: counts is an integer"},
+    {PR_SCORES, 16, 65536, CM_ELIMIT, "bad SCORES message: shard is 65536"},
+    {PR_SCORES, 17, CM_IMAGES_MAX - 3999, CM_ELIMIT, "first_image is 1099511623777"},
+    {PR_SCORES, 17, UINT64_MAX, CM_ELIMIT, "first_image is 18446744073709551615"},
+    {PR_SCORES, 18, 0, CM_EFORMAT, "count is 0"},
+    {PR_SCORES, 18, CM_SCORES_MAX + 1, CM_ELIMIT, "count is 1048577"},
+    {PR_SCORES, 19, UINT64_C(1) << 32, CM_EFORMAT, "payload_crc32c is 4294967296"},
+    {PR_MEASURED, 16, 0, CM_EFORMAT, "bad MEASURED message: images is 0"},
+    {PR_MEASURED, 16, CM_IMAGES_MAX + 1, CM_ELIMIT, "images is 1099511627777"},
+    {PR_MEASURED, 16, 1000001, CM_EFORMAT, "do not make 1000001"},
+    {PR_MEASURED, 17, 0, CM_EFORMAT, "shards is 0"},
+    {PR_MEASURED, 17, 65537, CM_ELIMIT, "shards is 65537"},
+    {PR_MEASURED, 18, 949999, CM_EFORMAT, "949999 valid images"},
+    {PR_MEASURED, 19, 1000001, CM_ELIMIT, "same_camera is 1000001"},
+    {PR_MEASURED, 20, 20001, CM_EFORMAT, "20001 of junk"},
+    {PR_MEASURED, 21, 949998, CM_ELIMIT, "number of positives is 3; it must be at most 2"},
+    {PR_MEASURED, 22, 1000001, CM_ELIMIT, "overflowed is 1000001"},
+    {PR_MEASURED, 23, 1, CM_EFORMAT, "mixed is an integer; it must be a boolean"},
+    {PR_MEASURED, 29, 0, CM_EFORMAT, "missing shards is an integer; it must be an array"},
+    {PR_MEASURED, 30, 0, CM_EFORMAT, "positives is an integer; it must be an array"},
+    {PR_MEASURED, 31, 0, CM_EFORMAT, "counts is an integer; it must be an array"},
+};
+
+Test(wire_hostile, fields_of_an_evaluation)
+{
+    struct pr_writer w;
+    for (size_t i = 0; i < sizeof spoiled / sizeof *spoiled; i++) {
+        open_spoiled(&w, spoiled[i].type, spoiled[i].key);
+        pr_write_u64(&w, spoiled[i].value);
+        expect_refused(&w, spoiled[i].want, spoiled[i].text);
+    }
+    open_spoiled(&w, PR_EVALUATE, 16);
+    pr_write_i64(&w, -1);
+    expect_refused(&w, CM_EFORMAT, "pid -1 is that of junk; no image is right for it");
+    open_spoiled(&w, PR_MEASURE, 16);
+    pr_write_i64(&w, -1);
+    expect_refused(&w, CM_EFORMAT, "pid -1 is that of junk; no image is right for it");
+    open_spoiled(&w, PR_MEASURE, 21);
+    pr_write_list(&w, 0);
+    expect_refused(&w, CM_EFORMAT, "the number of shards is 0");
+}
+
+/* A COUNT or MEASURED up to its list of positives. */
+static void open_positives(struct pr_writer *w, enum pr_type type, size_t positives)
+{
+    open_spoiled(w, type, type == PR_COUNT ? 16 : 30);
+    pr_write_list(w, positives);
+}
+
+static void write_positive(struct pr_writer *w, uint64_t image, float score)
+{
+    pr_write_list(w, 2);
+    pr_write_u64(w, image);
+    pr_write_f32(w, score);
+}
+
+/* Two positives of which the second is no good. */
+static void expect_second_refused(uint64_t image, float score, enum cm_err want, const char *text)
+{
+    struct pr_writer w;
+    open_positives(&w, PR_COUNT, 2);
+    write_positive(&w, 5, 1);
+    write_positive(&w, image, score);
+    expect_refused(&w, want, text);
+}
+
+Test(wire_hostile, positives)
+{
+    struct pr_writer w;
+    expect_second_refused(6, NAN, CM_EFORMAT, "positive 1: score nan of image 6");
+    expect_second_refused(6, INFINITY, CM_EFORMAT, "positive 1: score inf of image 6");
+    expect_second_refused(6, 2, CM_EFORMAT, "positive 1: image 6 does not rank after");
+    expect_second_refused(4, 1, CM_EFORMAT, "positive 1: image 4 does not rank after");
+    expect_second_refused(5, 1, CM_EFORMAT, "positive 1: image 5 does not rank after");
+    expect_second_refused(CM_IMAGES_MAX, 0, CM_ELIMIT, "positive 1: image 1099511627776");
+    open_positives(&w, PR_COUNT, 0);
+    expect_refused(&w, CM_EFORMAT, "the number of positives is 0");
+    open_positives(&w, PR_COUNT, UINT32_MAX);
+    expect_refused(&w, CM_EFORMAT, "message header claims 4294967295 more values");
+    open_positives(&w, PR_COUNT, 1);
+    write_hit(&w, 0, 1, "a");
+    expect_refused(&w, CM_EFORMAT, "positive 0: it holds 6 values; it must hold 2");
+    open_positives(&w, PR_COUNT, 1);
+    pr_write_list(&w, 2);
+    pr_write_u64(&w, 0);
+    write_double(&w);
+    expect_refused(&w, CM_EFORMAT, "positive 0: score is a float64; it must be a float32");
+    open_positives(&w, PR_COUNT, CM_POSITIVES_MAX + 1);
+    for (uint64_t i = 0; i <= CM_POSITIVES_MAX; i++)
+        write_positive(&w, i, 0);
+    expect_refused(&w, CM_ELIMIT, "positives holds 65537 items; at most 65536 are allowed");
+    open_positives(&w, PR_MEASURED, 2);
+    write_positive(&w, 5, 1);
+    write_positive(&w, 6, 0);
+    expect_refused(&w, CM_EFORMAT, "counts for 3 of 2 positives");
+}
+
+static void write_counts(struct pr_writer *w, uint64_t higher, uint64_t equal_lower, uint64_t equal)
+{
+    pr_write_list(w, 3);
+    pr_write_u64(w, higher);
+    pr_write_u64(w, equal_lower);
+    pr_write_u64(w, equal);
+}
+
+/* Three counts, as the example of MEASURED has positives, of which the last are no good. */
+static void expect_third_refused(enum pr_type type, struct pr_counts last, enum cm_err want,
+                                 const char *text)
+{
+    struct pr_writer w;
+    open_spoiled(&w, type, type == PR_COUNTS ? 16 : 31);
+    pr_write_list(&w, 3);
+    write_counts(&w, 0, 0, 1);
+    write_counts(&w, 1, 0, 1);
+    write_counts(&w, last.higher, last.equal_lower, last.equal);
+    expect_refused(&w, want, text);
+}
+
+Test(wire_hostile, counts)
+{
+    static const uint64_t images = CM_IMAGES_MAX;
+    struct pr_writer w;
+    expect_third_refused(PR_COUNTS, (struct pr_counts){0, 2, 1}, CM_ELIMIT,
+                         "counts 2: equal_lower is 2; it must be at most 1");
+    expect_third_refused(PR_COUNTS, (struct pr_counts){images + 1, 0, 0}, CM_ELIMIT,
+                         "counts 2: higher is 1099511627777");
+    expect_third_refused(PR_COUNTS, (struct pr_counts){0, 0, images + 1}, CM_ELIMIT,
+                         "counts 2: equal is 1099511627777");
+    expect_third_refused(PR_MEASURED, (struct pr_counts){2, 2, 1}, CM_ELIMIT,
+                         "counts 2: equal_lower is 2; it must be at most 1");
+    expect_third_refused(PR_MEASURED, (struct pr_counts){2, 0, 0}, CM_EFORMAT,
+                         "counts 2: equal is 0; it must be at least 1");
+    expect_third_refused(PR_MEASURED, (struct pr_counts){2, 3, 3}, CM_EFORMAT,
+                         "counts 2: equal is 3; it must be at least 4");
+    expect_third_refused(PR_MEASURED, (struct pr_counts){2, 0, 950001}, CM_ELIMIT,
+                         "counts 2: equal is 950001; it must be at most 950000");
+    expect_third_refused(PR_MEASURED, (struct pr_counts){949998, 0, 3}, CM_ELIMIT,
+                         "counts 2: higher is 949998; it must be at most 949997");
+    open_spoiled(&w, PR_COUNTS, 16);
+    pr_write_list(&w, 0);
+    expect_refused(&w, CM_EFORMAT, "the number of counts is 0");
+    open_spoiled(&w, PR_COUNTS, 16);
+    pr_write_list(&w, 1);
+    write_positive(&w, 0, 0);
+    expect_refused(&w, CM_EFORMAT, "counts 0: it holds 2 values; it must hold 3");
+    open_spoiled(&w, PR_COUNTS, 16);
+    pr_write_list(&w, CM_POSITIVES_MAX + 1);
+    for (uint64_t i = 0; i <= CM_POSITIVES_MAX; i++)
+        write_counts(&w, 0, 0, 0);
+    expect_refused(&w, CM_ELIMIT, "counts holds 65537 items; at most 65536 are allowed");
+    open_spoiled(&w, PR_MEASURED, 31);
+    pr_write_list(&w, 0);
+    expect_refused(&w, CM_EFORMAT, "counts for 0 of 3 positives");
+    open_spoiled(&w, PR_MEASURED, 29); /* a shard is missing, and yet there are figures */
+    pr_write_list(&w, 1);
+    pr_write_list(&w, 4);
+    for (int i = 0; i < 4; i++)
+        pr_write_u64(&w, i == 1 ? PR_REASON_DEADLINE : 0);
+    expect_refused(&w, CM_ELIMIT, "valid is 950000; it must be at most 0");
 }
 
 Test(wire_hostile, fields_inside_a_gallery)
