@@ -4,7 +4,6 @@
 #include "common/mem.h"
 
 #include <math.h>
-#include <stdbool.h>
 #include <stdlib.h>
 
 /* One image in a ranking. */
@@ -43,50 +42,69 @@ static void rank_images(const double *scores, size_t images, struct place *out)
 /* --- quality ------------------------------------------------------------------------------------
  */
 
-static void add_query(const struct cli_labels *l, const struct cli_label *query,
-                      const struct place *places, struct cli_quality *sum)
+/* One query's ranking, and the counts of its positives. */
+struct ranked {
+    struct place *places;     /* [images], best first */
+    struct pr_counts *counts; /* [images], as many as there are positives are used */
+};
+
+/* Counts what lies between two different scores: places first .. end - 1. `c` has what came before
+ * them. */
+static void count_equals(const struct cli_labels *l, size_t query, const struct ranked *r,
+                         size_t first, size_t end, struct pr_census *c,
+                         struct pr_counts_list *counts)
 {
-    size_t seen = 0, right = 0;
-    double precisions = 0;
-    bool first_right = false;
-    for (size_t i = 0; i < l->images; i++) {
-        const struct cli_label *image = &l->gallery[places[i].row];
-        if (image->pid == query->pid && image->camid == query->camid)
-            continue;
-        seen++;
-        if (image->pid != query->pid)
-            continue;
-        right++;
-        first_right |= seen == 1;
-        precisions += (double)right / (double)seen;
+    uint64_t higher = c->valid;
+    size_t known = counts->count;
+    for (size_t i = first; i < end; i++) {
+        const struct cli_label *image = &l->gallery[r->places[i].row];
+        enum cli_relation relation = cli_relation_of(&l->query[query], image);
+        if (relation == CLI_RIGHT)
+            counts->items[counts->count++] =
+                (struct pr_counts){.higher = higher, .equal_lower = c->valid - higher};
+        c->valid += relation == CLI_RIGHT || relation == CLI_WRONG;
+        c->same_camera += relation == CLI_SAME_CAMERA;
+        c->junk += relation == CLI_JUNK;
+        c->distractors += image->pid == 0;
     }
-    if (!right)
-        return;
-    sum->queries++;
-    sum->map += precisions / (double)right;
-    sum->rank1 += first_right;
+    for (size_t i = known; i < counts->count; i++)
+        counts->items[i].equal = c->valid - higher;
+}
+
+static enum cm_err figures_of_row(const struct cli_labels *l, size_t query, const double *scores,
+                                  const struct ranked *r, struct cli_query_figures *out,
+                                  struct cm_error *e)
+{
+    struct pr_census census = {0};
+    struct pr_counts_list counts = {r->counts, 0};
+    rank_images(scores, l->images, r->places);
+    for (size_t first = 0, end = 0; first < l->images; first = end) {
+        while (end < l->images && r->places[end].score == r->places[first].score)
+            end++;
+        count_equals(l, query, r, first, end, &census, &counts);
+    }
+    return cli_figures_of(&census, &counts, out, e);
 }
 
 enum cm_err cli_quality_of(const struct cli_labels *l, const double *scores,
-                           struct cli_quality *out, struct cm_error *e)
+                           struct cli_summary *out, struct cm_error *e)
 {
-    void *places;
-    *out = (struct cli_quality){0};
-    enum cm_err rc = cm_new(&places, l->images, sizeof(struct place), e);
-    if (rc)
-        return rc;
-    for (size_t q = 0; q < l->queries; q++) {
-        rank_images(scores + q * l->images, l->images, places);
-        add_query(l, &l->query[q], places, out);
-    }
+    void *figures = NULL, *places = NULL, *counts = NULL;
+    *out = (struct cli_summary){0};
+    enum cm_err rc = cm_new(&figures, l->queries, sizeof(struct cli_query_figures), e);
+    if (!rc)
+        rc = cm_new(&places, l->images, sizeof(struct place), e);
+    if (!rc)
+        rc = cm_new(&counts, l->images, sizeof(struct pr_counts), e);
+    for (size_t q = 0; !rc && q < l->queries; q++)
+        rc = figures_of_row(l, q, scores + q * l->images, &(struct ranked){places, counts},
+                            (struct cli_query_figures *)figures + q, e);
+    if (!rc)
+        rc = cli_summary_of(figures, l->queries, out, e);
+    free(figures);
     free(places);
-    if (!out->queries)
-        return cm_fail(e, CM_EMISMATCH,
-                       "no query has an image of its pid by another camera in the gallery, so "
-                       "there is no mAP; are these the labels of these images?");
-    out->map /= (double)out->queries;
-    out->rank1 /= (double)out->queries;
-    return CM_OK;
+    free(counts);
+    return rc;
 }
 
 /* --- agreement ----------------------------------------------------------------------------------

@@ -4,31 +4,14 @@
 #ifndef CLI_AGREEMENT_H
 #define CLI_AGREEMENT_H
 
-#include "common/err.h"
-
-#include <stddef.h>
-#include <stdint.h>
+#include "ops/cli/metrics.h"
 
 enum { CLI_AGREEMENT_TOP = 20 };
-
-/* Who is on an image, and which camera took it. */
-struct cli_label {
-    int64_t pid;
-    int32_t camid;
-};
 
 /* What is searched. Matrices of its scores are [queries][images], in C order and finite. */
 struct cli_labels {
     size_t queries, images;
     const struct cli_label *query, *gallery;
-};
-
-/* How good a ranking is. Images of a query's own pid and camid are dropped; queries without a right
- * image among the rest do not count. */
-struct cli_quality {
-    size_t queries; /* that count */
-    double map;     /* mean over them of average precision, as a finite sum (scikit-learn's) */
-    double rank1;   /* the part of them whose first image is right */
 };
 
 /* Scores against a reference. Rankings are compared whole, with nothing dropped. */
@@ -42,9 +25,10 @@ struct cli_agreement {
     uint64_t swaps_above; /* swaps of a larger margin than the bound */
 };
 
-/* The quality of the rankings by `scores`. Errors: CM_ENOMEM; CM_EMISMATCH if no query counts. */
+/* The figures (metrics.h) of the rankings by `scores`. Errors: CM_ENOMEM, and those of
+ * cli_summary_of. */
 enum cm_err cli_quality_of(const struct cli_labels *l, const double *scores,
-                           struct cli_quality *out, struct cm_error *e)
+                           struct cli_summary *out, struct cm_error *e)
     __attribute__((warn_unused_result));
 
 /* Compares. Time grows as queries * images^2. Errors: CM_ENOMEM. */

@@ -35,7 +35,7 @@ struct accuracy_run {
     struct cli_label *query, *gallery;
     struct cli_labels labels;
     double *reference, *scores; /* [queries][images] */
-    struct cli_quality quality; /* of the reference */
+    struct cli_summary quality; /* of the reference */
     json_t *cases;
     bool json;
     bool wanted[PRECISIONS + 1];
@@ -179,19 +179,19 @@ static enum cm_err score(struct accuracy_run *r, enum cm_precision precision, st
     return rc;
 }
 
-static double map_points(const struct accuracy_run *r, const struct cli_quality *q)
+static double map_points(const struct accuracy_run *r, const struct cli_summary *q)
 {
     return (q->map - r->quality.map) * 100;
 }
 
 static json_t *case_json(const struct accuracy_run *r, enum cm_precision precision,
-                         const struct cli_agreement *a, const struct cli_quality *q)
+                         const struct cli_agreement *a, const struct cli_summary *q)
 {
     return json_pack("{s:s, s:s, s:f, s:f, s:f, s:f, s:f, s:f, s:I, s:f, s:f, s:I, s:f, s:I}",
                      "precision", cm_precision_name(precision), "kernel",
                      sc_kernel_name(r->pairs.model), "error_max", a->error_max, "error_mean",
                      a->error_mean, "error_p99", a->error_p99, "map", q->map, "map_points",
-                     map_points(r, q), "rank1", q->rank1, "first_changed",
+                     map_points(r, q), "rank1", q->cmc[0], "first_changed",
                      (json_int_t)a->first_changed, "top20_overlap", a->top_overlap, "bound",
                      a->bound, "swaps", (json_int_t)a->swaps, "swap_margin", a->swap_margin,
                      "swaps_above_bound", (json_int_t)a->swaps_above);
@@ -201,18 +201,18 @@ static void print_head(const struct accuracy_run *r)
 {
     printf("%zu queries, %zu images; float64: mAP %.4f, Rank-1 %.4f of %zu queries\n"
            "%-5s %-11s %9s %9s %9s %7s %8s %7s %6s %7s %9s %8s %9s %6s\n",
-           r->labels.queries, r->labels.images, r->quality.map * 100, r->quality.rank1 * 100,
-           r->quality.queries, "prec.", "kernel", "max err.", "mean", "p99", "mAP", "points",
+           r->labels.queries, r->labels.images, r->quality.map * 100, r->quality.cmc[0] * 100,
+           r->quality.valid_queries, "prec.", "kernel", "max err.", "mean", "p99", "mAP", "points",
            "Rank-1", "firsts", "top 20", "bound", "swaps", "margin", "above");
 }
 
 static void print_case(const struct accuracy_run *r, enum cm_precision precision,
-                       const struct cli_agreement *a, const struct cli_quality *q)
+                       const struct cli_agreement *a, const struct cli_summary *q)
 {
     printf("%-5s %-11s %9.2e %9.2e %9.2e %7.3f %+8.4f %7.3f %6zu %7.4f %9.2e %8" PRIu64
            " %9.2e %6" PRIu64 "\n",
            cm_precision_name(precision), sc_kernel_name(r->pairs.model), a->error_max,
-           a->error_mean, a->error_p99, q->map * 100, map_points(r, q), q->rank1 * 100,
+           a->error_mean, a->error_p99, q->map * 100, map_points(r, q), q->cmc[0] * 100,
            a->first_changed, a->top_overlap, a->bound, a->swaps, a->swap_margin, a->swaps_above);
     fflush(stdout);
 }
@@ -220,7 +220,7 @@ static void print_case(const struct accuracy_run *r, enum cm_precision precision
 static enum cm_err measure(struct accuracy_run *r, enum cm_precision precision, struct cm_error *e)
 {
     struct cli_agreement a;
-    struct cli_quality q;
+    struct cli_summary q;
     enum cm_err rc = score(r, precision, e);
     if (!rc)
         rc = cli_agreement_of(r->labels.queries, r->labels.images, r->reference, r->scores, &a, e);
@@ -237,11 +237,11 @@ static enum cm_err measure(struct accuracy_run *r, enum cm_precision precision, 
 
 static enum cm_err print_json(const struct accuracy_run *r, struct cm_error *e)
 {
-    const struct cli_quality *q = &r->quality;
+    const struct cli_summary *q = &r->quality;
     return cli_print_json(
         json_pack("{s:I, s:I, s:{s:f, s:f, s:I}, s:O}", "queries", (json_int_t)r->labels.queries,
                   "images", (json_int_t)r->labels.images, "float64", "map", q->map, "rank1",
-                  q->rank1, "queries", (json_int_t)q->queries, "precisions", r->cases),
+                  q->cmc[0], "queries", (json_int_t)q->valid_queries, "precisions", r->cases),
         e);
 }
 
@@ -317,7 +317,7 @@ int cli_bench_accuracy(int argc, char **argv)
             "and what the 20 first have in common. A swap is a pair of images whose order\n"
             "changed; 'margin' is the largest float64 difference of one, 'bound' twice the\n"
             "largest error, 'above' the swaps of more than that. For mAP and Rank-1 a query's\n"
-            "own pid and camera are dropped.",
+            "own pid and camera are dropped, and images of pid -1.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };

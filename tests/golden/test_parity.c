@@ -9,6 +9,7 @@
 #include "proto/file/npy.h"
 #include "proto/file/safetensors.h"
 #include "tests/support/matrix.h"
+#include "tests/support/run.h"
 #include "worker/score/reference.h"
 #include "worker/score/scorer.h"
 
@@ -18,7 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 enum { PATH_BYTES = 512, BEST = 20 };
 
@@ -56,28 +56,18 @@ static struct cm_error e;
 /* A folder that comes with the repository, or lies beside it. */
 static void small_case(struct files *f, const char *name)
 {
-    const char *source = getenv("VITRINE_SOURCE");
-    snprintf(f->maps, sizeof f->maps, "%s/tests/golden/data/%s", source ? source : ".", name);
-    int n = snprintf(f->model, sizeof f->model, "%.400s/model.safetensors", f->maps);
-    cr_assert(n < PATH_BYTES);
+    char folder[PATH_BYTES];
+    snprintf(folder, sizeof folder, "tests/golden/data/%.64s", name);
+    test_source(folder, f->maps, sizeof f->maps);
+    strncat(folder, "/model.safetensors", sizeof folder - strlen(folder) - 1);
+    test_source(folder, f->model, sizeof f->model);
 }
 
 /* False, and says so, where the large files are not. */
 static bool large_case(struct files *f, const char *model, const char *maps)
 {
-    const char *source = getenv("VITRINE_SOURCE"), *shared = getenv("VITRINE_SHARED");
-    char folder[PATH_BYTES / 2];
-    if (shared)
-        snprintf(folder, sizeof folder, "%s", shared);
-    else
-        snprintf(folder, sizeof folder, "%s/../shared", source ? source : ".");
-    snprintf(f->model, sizeof f->model, "%s/data/%s", folder, model);
-    snprintf(f->maps, sizeof f->maps, "%s/data/%s", folder, maps);
-    if (access(f->model, R_OK) == 0)
-        return true;
-    fprintf(stderr, "golden: %s is not here; the case %s did not run\n",
-            shared ? shared : "../shared", maps);
-    return false;
+    return test_shared(model, f->model, sizeof f->model) &&
+           test_shared(maps, f->maps, sizeof f->maps);
 }
 
 static struct pr_npy *open_maps(const struct files *f, const char *name)
@@ -227,7 +217,7 @@ Test(parity, paper)
 {
     struct files f;
     struct parity p;
-    if (!large_case(&f, "golden/paper/model.safetensors", "golden/paper"))
+    if (!large_case(&f, "data/golden/paper/model.safetensors", "data/golden/paper"))
         return;
     open_case(&p, &f);
     for (size_t q = 0; q < p.query->images; q++)
@@ -283,7 +273,7 @@ Test(parity, grocery)
     struct files f;
     struct parity p;
     struct test_matrix top;
-    if (!large_case(&f, "model/model.safetensors", "grocery"))
+    if (!large_case(&f, "data/model/model.safetensors", "data/grocery"))
         return;
     open_case(&p, &f);
     read_matrix(&top, &f, "top20.npy");

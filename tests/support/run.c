@@ -48,6 +48,20 @@ char *test_source(const char *name, char *out, size_t size)
     return in_folder("VITRINE_SOURCE", name, out, size);
 }
 
+bool test_shared(const char *name, char *out, size_t size)
+{
+    char beside[PATH_BYTES];
+    const char *shared = getenv("VITRINE_SHARED");
+    int n = snprintf(out, size, "%s/%s",
+                     shared ? shared : test_source("../shared", beside, sizeof beside), name);
+    cr_assert(n > 0 && (size_t)n < size, "path too long");
+    if (access(out, R_OK) == 0)
+        return true;
+    fprintf(stderr, "%s is not in %s: what needs it did not run\n", name,
+            shared ? shared : "../shared");
+    return false;
+}
+
 void test_start(struct test_run *r, const char *const argv[])
 {
     char path[PATH_BYTES];

@@ -48,6 +48,10 @@ char *test_program(const char *program, char *out, size_t size);
 /* The path of `name` in the source tree (VITRINE_SOURCE), in `out`. Returns `out`. */
 char *test_source(const char *name, char *out, size_t size);
 
+/* The path of `name` in the folder of large reference data, VITRINE_SHARED or ../shared, in `out`.
+ * False, and says so on stderr, where it is not; the test then has nothing to do. */
+bool test_shared(const char *name, char *out, size_t size);
+
 /* Sleeps. */
 void test_sleep_ms(unsigned ms);
 

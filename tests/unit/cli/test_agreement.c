@@ -11,23 +11,25 @@ static void assert_near(double value, double right, const char *what)
 }
 
 /* The first query's ranking, by row: 1 (junk), 3, 0, 4, 2; 0 and 2 are right, second and fourth.
- * With the tie, 2 comes before 4. */
-Test(agreement, quality_drops_junk_and_breaks_ties_by_row)
+ * With the tie, 2 and 4 are one threshold. Image 5 is junk to everybody. */
+Test(agreement, quality_drops_junk_and_groups_ties)
 {
-    static const struct cli_label gallery[] = {{7, 2}, {7, 1}, {7, 3}, {8, 1}, {9, 2}};
+    static const struct cli_label gallery[] = {{7, 2}, {7, 1}, {7, 3}, {8, 1}, {9, 2}, {-1, 9}};
     static const struct cli_label query[] = {{7, 1}, {5, 1}, {8, 2}};
-    static const double scores[3][5] = {{3, 9, 1, 4, 2}, {1, 2, 3, 4, 5}, {0, -1, -2, 0.5, -3}};
-    static const double tied[5] = {3, 9, 2, 4, 2};
-    struct cli_labels l = {3, 5, query, gallery};
-    struct cli_quality q;
+    static const double scores[3][6] = {
+        {3, 9, 1, 4, 2, 10}, {1, 2, 3, 4, 5, 6}, {0, -1, -2, 0.5, -3, 0}};
+    static const double tied[6] = {3, 9, 2, 4, 2, 10};
+    struct cli_labels l = {3, 6, query, gallery};
+    struct cli_summary q;
     struct cm_error e;
     cr_assert_eq(cli_quality_of(&l, scores[0], &q, &e), CM_OK, "%s", e.text);
-    cr_assert_eq(q.queries, 2, "a query without a right image counts");
+    cr_assert_eq(q.valid_queries, 2, "a query without a right image counts");
     assert_near(q.map, ((1.0 / 2 + 2.0 / 4) / 2 + 1) / 2, "mAP");
-    assert_near(q.rank1, 0.5, "Rank-1");
+    assert_near(q.cmc[0], 0.5, "Rank-1");
     l.queries = 1;
     cr_assert_eq(cli_quality_of(&l, tied, &q, &e), CM_OK, "%s", e.text);
-    assert_near(q.map, (1.0 / 2 + 2.0 / 3) / 2, "mAP with a tie");
+    assert_near(q.map, (1.0 / 2 + 2.0 / 4) / 2, "mAP with a tie");
+    assert_near(q.minp, 2.0 / 3, "in mINP, 2 comes before 4");
 }
 
 Test(agreement, quality_of_nothing)
@@ -35,7 +37,7 @@ Test(agreement, quality_of_nothing)
     static const struct cli_label gallery[] = {{7, 1}, {8, 1}}, query[] = {{7, 1}};
     static const double scores[] = {1, 2};
     struct cli_labels l = {1, 2, query, gallery};
-    struct cli_quality q;
+    struct cli_summary q;
     struct cm_error e;
     cr_assert_eq(cli_quality_of(&l, scores, &q, &e), CM_EMISMATCH);
     cr_assert(strstr(e.text, "no query has an image of its pid by another camera"), "%s", e.text);
