@@ -6,17 +6,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FLOAT_DIGITS = 9 }; /* FLT_DECIMAL_DIG */
+enum { FLOAT_DIGITS = 9, DOUBLE_DIGITS = 17 }; /* FLT_DECIMAL_DIG, DBL_DECIMAL_DIG */
 
-enum cm_err cli_print_json(json_t *root, struct cm_error *e)
+static enum cm_err print(json_t *root, size_t digits, struct cm_error *e)
 {
     if (!root)
         return cm_fail(e, CM_ENOMEM, "cannot build the JSON");
-    int failed = json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(FLOAT_DIGITS));
+    int failed = json_dumpf(root, stdout, JSON_COMPACT | JSON_REAL_PRECISION(digits));
     json_decref(root);
     if (failed || putchar('\n') == EOF || fflush(stdout) != 0)
         return cm_fail_errno(e, errno, "cannot write to stdout");
     return CM_OK;
+}
+
+enum cm_err cli_print_json(json_t *root, struct cm_error *e)
+{
+    return print(root, FLOAT_DIGITS, e);
+}
+
+enum cm_err cli_print_json_exact(json_t *root, struct cm_error *e)
+{
+    return print(root, DOUBLE_DIGITS, e);
 }
 
 json_t *cli_json_path(const char *path)

@@ -11,6 +11,9 @@
  * or full). */
 enum cm_err cli_print_json(json_t *root, struct cm_error *e);
 
+/* The same with seventeen digits, so that a double reads back as itself. */
+enum cm_err cli_print_json_exact(json_t *root, struct cm_error *e);
+
 /* A path as a JSON text. Paths are bytes: what is not UTF-8 has its bytes above 127 replaced by
  * '?'. NULL for want of memory. */
 json_t *cli_json_path(const char *path);
