@@ -10,12 +10,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 /* A name of its own, so that two writers of one path do not meet; mode 0666, so that the umask
  * decides as for any file, which mkstemp would not let it. */
+static enum cm_err fail_create(const struct pr_output *o, const char *name, struct cm_error *e)
+{
+    if (errno == ENOENT)
+        return cm_fail(e, CM_EIO, "%s: the folder that it is to stand in is missing", o->path);
+    return cm_fail_errno(e, errno, "%s", name);
+}
+
 static enum cm_err create_temporary(struct pr_output *o, struct cm_error *e)
 {
     uint32_t tag;
@@ -26,10 +34,7 @@ static enum cm_err create_temporary(struct pr_output *o, struct cm_error *e)
         return cm_fail(e, CM_ENOMEM, "%s: no memory for a temporary name", o->path);
     o->fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (o->fd < 0) {
-        enum cm_err rc =
-            errno == ENOENT
-                ? cm_fail(e, CM_EIO, "%s: the folder that it is to stand in is missing", o->path)
-                : cm_fail_errno(e, errno, "%s", name);
+        enum cm_err rc = fail_create(o, name, e);
         free(name);
         return rc;
     }
@@ -37,14 +42,42 @@ static enum cm_err create_temporary(struct pr_output *o, struct cm_error *e)
     return CM_OK;
 }
 
-enum cm_err pr_output_open(struct pr_output *o, const char *path, struct cm_error *e)
+static enum cm_err begin(struct pr_output *o, const char *path, struct cm_error *e)
 {
     struct stat st;
     *o = (struct pr_output){.fd = -1};
     if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
         return cm_fail(e, CM_EUSAGE, "%s: is a directory; name a file in it", path);
-    enum cm_err rc = cm_copy_text(&o->path, path, e);
+    return cm_copy_text(&o->path, path, e);
+}
+
+enum cm_err pr_output_open(struct pr_output *o, const char *path, struct cm_error *e)
+{
+    enum cm_err rc = begin(o, path, e);
     return rc ? rc : create_temporary(o, e);
+}
+
+enum cm_err pr_output_open_partial(struct pr_output *o, const char *path, bool resume,
+                                   struct cm_error *e)
+{
+    char *name;
+    enum cm_err rc = begin(o, path, e);
+    if (rc)
+        return rc;
+    if (asprintf(&name, "%s.partial", path) < 0)
+        return cm_fail(e, CM_ENOMEM, "%s: no memory for a temporary name", path);
+    o->temporary = name;
+    o->partial = true;
+    o->fd = open(name, O_RDWR | O_CLOEXEC | (resume ? 0 : O_CREAT), 0666);
+    if (o->fd < 0 && resume && errno == ENOENT)
+        return cm_fail(e, CM_ENOENT, "%s is not there: nothing to resume", name);
+    if (o->fd < 0)
+        return fail_create(o, name, e);
+    if (flock(o->fd, LOCK_EX | LOCK_NB) != 0)
+        return cm_fail(e, CM_EBUSY, "%s: another process is writing it", name);
+    if (!resume && ftruncate(o->fd, 0) != 0)
+        return cm_fail_errno(e, errno, "%s: emptying", name);
+    return CM_OK;
 }
 
 enum cm_err pr_output_reserve(struct pr_output *o, uint64_t bytes, struct cm_error *e)
@@ -69,6 +102,23 @@ enum cm_err pr_output_write(struct pr_output *o, const void *data, size_t size, 
         if (n < 0)
             return cm_fail_errno(e, errno, "%s: writing", o->temporary);
         p += n;
+        size -= (size_t)n;
+    }
+    return CM_OK;
+}
+
+enum cm_err pr_output_write_at(struct pr_output *o, uint64_t offset, const void *data, size_t size,
+                               struct cm_error *e)
+{
+    const char *p = data;
+    while (size > 0) {
+        ssize_t n = pwrite(o->fd, p, size, (off_t)offset);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return cm_fail_errno(e, errno, "%s: writing", o->temporary);
+        p += n;
+        offset += (uint64_t)n;
         size -= (size_t)n;
     }
     return CM_OK;
@@ -111,7 +161,7 @@ void pr_output_close(struct pr_output *o)
 {
     if (o->fd >= 0)
         close(o->fd);
-    if (o->temporary)
+    if (o->temporary && !o->partial)
         unlink(o->temporary);
     free(o->temporary);
     free(o->path);
