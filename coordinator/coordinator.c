@@ -40,6 +40,7 @@ void co_free(struct co_core *c)
     if (!c)
         return;
     free_list(&c->waiting);
+    free_list(&c->evaluations);
     free_list(&c->open);
     co_members_fini(&c->members);
     co_shardmap_fini(&c->map);
@@ -61,6 +62,11 @@ void co_list_remove(struct co_list *list, struct co_gather *g)
     *(g->next ? &g->next->prev : &list->tail) = g->prev;
     g->next = g->prev = NULL;
     list->count--;
+}
+
+struct co_list *co_waiting_list(struct co_core *c, const struct co_gather *g)
+{
+    return g->evaluation ? &c->evaluations : &c->waiting;
 }
 
 enum cm_err co_send(struct co_core *c, const struct cm_peer *to, struct pr_buffer *packed,
@@ -134,7 +140,8 @@ static void ask_who(struct co_core *c, const struct cm_peer *from)
 }
 
 static void on_member_message(struct co_core *c, const struct cm_peer *from,
-                              const struct pr_envelope *envelope, struct cm_bytes header)
+                              const struct pr_envelope *envelope, struct cm_bytes header,
+                              struct cm_blob *payload)
 {
     uint32_t member = co_members_find(&c->members, from);
     if (member == CO_NO_MEMBER) {
@@ -153,6 +160,15 @@ static void on_member_message(struct co_core *c, const struct cm_peer *from,
         return;
     case PR_LEAVING:
         co_on_leaving(c, member);
+        return;
+    case PR_POSITIVES:
+        co_on_positives(c, member, header);
+        return;
+    case PR_COUNTS:
+        co_on_counts(c, member, header);
+        return;
+    case PR_SCORES:
+        co_on_scores(c, member, header, payload);
         return;
     default:
         co_on_result(c, member, header);
@@ -182,7 +198,13 @@ void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_byte
     case PR_HEARTBEAT:
     case PR_LEAVING:
     case PR_RESULT:
-        on_member_message(c, from, &envelope, header);
+    case PR_POSITIVES:
+    case PR_COUNTS:
+    case PR_SCORES:
+        on_member_message(c, from, &envelope, header, payload);
+        return;
+    case PR_EVALUATE:
+        co_on_evaluate(c, from, envelope.id, header, payload);
         return;
     case PR_QUERY:
         co_on_query(c, from, envelope.id, header, payload);
@@ -232,5 +254,5 @@ void co_close(struct co_core *c)
 
 bool co_idle(const struct co_core *c)
 {
-    return c->waiting.count == 0 && c->open.count == 0;
+    return c->waiting.count == 0 && c->evaluations.count == 0 && c->open.count == 0;
 }

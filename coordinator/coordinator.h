@@ -36,6 +36,8 @@ struct co_io {
                         struct cm_blob *payload, struct cm_error *e);
     /* A clock that never goes back. */
     uint64_t (*now_ns)(void *ctx);
+    /* The most memory that the process ever had resident, for STATUS. */
+    uint64_t (*memory_bytes)(void *ctx);
 };
 
 struct co_config {

@@ -1,6 +1,7 @@
 /* coordinator_uv.c: see coordinator_uv.h. */
 #include "coordinator/coordinator_uv.h"
 
+#include "common/io/cpu.h"
 #include "common/io/endpoint.h"
 #include "common/io/loop.h"
 #include "common/io/service.h"
@@ -28,6 +29,12 @@ static uint64_t now_ns(void *ctx)
 {
     (void)ctx;
     return io_now_ns();
+}
+
+static uint64_t memory_bytes(void *ctx)
+{
+    (void)ctx;
+    return io_memory_peak_bytes();
 }
 
 static void on_message(void *ctx, struct io_incoming *in)
@@ -101,7 +108,7 @@ static enum cm_err listen_at(struct edge *edge, const struct co_edge_options *o,
 static enum cm_err start(struct edge *edge, const struct co_edge_options *o, struct cm_error *e)
 {
     static const struct io_service_events role = {next_wakeup_ns, on_tick, on_stop, is_idle};
-    struct co_io io = {.ctx = edge, .send = send, .now_ns = now_ns};
+    struct co_io io = {.ctx = edge, .send = send, .now_ns = now_ns, .memory_bytes = memory_bytes};
     enum cm_err rc = io_loop_new(&edge->loop, e);
     if (!rc)
         rc = co_new(&edge->core, &o->config, &io, edge->log, e);

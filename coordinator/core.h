@@ -27,8 +27,9 @@ struct co_core {
     bool has_gallery;
     struct pr_gallery_info gallery; /* of the first worker that ever joined */
     struct co_shardmap map;
-    struct co_list waiting; /* admitted, not yet dispatched */
-    struct co_list open;    /* dispatched */
+    struct co_list waiting;     /* queries admitted, not yet dispatched */
+    struct co_list evaluations; /* the same; they are dispatched when no query waits */
+    struct co_list open;        /* dispatched, of both kinds */
     struct pr_counters counters;
     struct cm_log_rate garbage_rate;
     struct cm_log_rate late_rate;
@@ -68,6 +69,9 @@ void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_
 /* scatter.c: dispatches waiting queries, oldest first, while workers have credit. */
 void co_scatter_waiting(struct co_core *c);
 
+/* The list in which a gather of its kind waits. */
+struct co_list *co_waiting_list(struct co_core *c, const struct co_gather *g);
+
 /* finish.c: answers a gather if nothing of it is open any more; frees it then. */
 void co_finish_if_complete(struct co_core *c, struct co_gather *g);
 /* Answers it as it stands, cancels what is still running, frees it. */
@@ -85,6 +89,14 @@ void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes 
 void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header);
 void co_on_leaving(struct co_core *c, uint32_t member);
 void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header);
+
+/* on_evaluation.c: a worker's messages about an evaluation. */
+void co_on_positives(struct co_core *c, uint32_t member, struct cm_bytes header);
+void co_on_counts(struct co_core *c, uint32_t member, struct cm_bytes header);
+void co_on_scores(struct co_core *c, uint32_t member, struct cm_bytes header,
+                  struct cm_blob *payload);
+/* Begins an evaluation's second round if the first is over. May fail it; frees nothing. */
+void co_advance(struct co_core *c, struct co_gather *g);
 /* Forgets a member that is leaving once it owes nothing any more. */
 void co_release_leaver(struct co_core *c, uint32_t member);
 /* Forgets a member; what it was asked and did not answer is lost. `why` goes to the log. */
@@ -93,6 +105,8 @@ void co_lose_member(struct co_core *c, uint32_t member, const char *why);
 /* on_client.c: a client's messages. */
 void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
                  struct cm_bytes header, struct cm_blob *payload);
+void co_on_evaluate(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                    struct cm_bytes header, struct cm_blob *payload);
 void co_on_status_request(struct co_core *c, const struct cm_peer *from, struct cm_query_id id);
 /* Drops all that a client asked and waits for. Returns how many queries those were. */
 uint32_t co_forget_client(struct co_core *c, const struct cm_peer *client);

@@ -1,6 +1,7 @@
 /* finish.c: the end of a query: its answer, and the word to those still working on it. */
 #include "common/assert.h"
 #include "coordinator/core.h"
+#include "coordinator/evaluation.h"
 #include "proto/wire/control.h"
 
 #include <inttypes.h>
@@ -24,6 +25,23 @@ static enum cm_err send_answer(struct co_core *c, struct co_gather *g, bool *par
     return rc ? rc : co_send(c, &g->client, &packed, NULL, e);
 }
 
+static enum cm_err send_measured(struct co_core *c, struct co_gather *g, bool *partial,
+                                 struct cm_error *e)
+{
+    struct pr_measured measured;
+    enum cm_err rc = co_evaluation_measured(g, c->gallery.images, &measured, e);
+    if (rc)
+        return rc;
+    measured.epoch = c->epoch;
+    measured.gallery = c->gallery.gallery;
+    measured.total_us = (co_now(c) - g->arrived_ns) / 1000;
+    *partial = measured.missing_count > 0;
+    struct pr_buffer packed;
+    rc = pr_measured_pack(&measured, &packed, e);
+    free(measured.missing);
+    return rc ? rc : co_send(c, &g->client, &packed, NULL, e);
+}
+
 /* Tells each worker that still owes something to stop. */
 static void cancel_open_parts(struct co_core *c, const struct co_gather *g)
 {
@@ -43,7 +61,8 @@ void co_finish(struct co_core *c, struct co_gather *g)
     struct cm_error e;
     bool partial = false;
     cancel_open_parts(c, g);
-    enum cm_err rc = send_answer(c, g, &partial, &e);
+    enum cm_err rc =
+        g->evaluation ? send_measured(c, g, &partial, &e) : send_answer(c, g, &partial, &e);
     if (rc == CM_OK) {
         c->counters.answers++;
         c->counters.partial += partial;
@@ -71,6 +90,6 @@ void co_abandon(struct co_core *c, struct co_gather *g)
 
 void co_finish_if_complete(struct co_core *c, struct co_gather *g)
 {
-    if (g->slots_open == 0)
+    if (co_gather_is_over(g))
         co_finish(c, g);
 }

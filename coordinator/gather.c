@@ -3,6 +3,7 @@
 
 #include "common/assert.h"
 #include "common/mem.h"
+#include "coordinator/evaluation.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,26 @@ enum cm_err co_gather_new(struct co_gather **out, const struct pr_query *query,
     return CM_OK;
 }
 
+enum cm_err co_gather_new_evaluation(struct co_gather **out, const struct pr_evaluate *evaluate,
+                                     const struct cm_peer *client, struct cm_blob *payload,
+                                     uint64_t now_ns, struct cm_error *e)
+{
+    const struct pr_query query = {
+        .id = evaluate->id,
+        .dtype = evaluate->dtype,
+        .payload_crc32c = evaluate->payload_crc32c,
+    };
+    enum cm_err rc = co_gather_new(out, &query, client, payload, now_ns, e);
+    if (rc)
+        return rc;
+    rc = co_evaluation_new(&(*out)->evaluation, evaluate, e);
+    if (rc) {
+        co_gather_free(*out);
+        *out = NULL;
+    }
+    return rc;
+}
+
 /* A hit's name is ours once it is in a gather; everybody else only reads it. */
 static void free_name(struct pr_hit *hit)
 {
@@ -49,6 +70,7 @@ void co_gather_free(struct co_gather *g)
         return;
     cm_blob_unref(&g->payload);
     free_hits(g->hits, g->hits_count);
+    co_evaluation_free(g->evaluation);
     free(g->slots);
     free(g->parts);
     free(g);
@@ -71,7 +93,7 @@ enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint32_t parts,
     for (uint32_t s = 0; s < shards; s++)
         g->slots[s].part = CO_NO_PART;
     g->dispatched_ns = now_ns;
-    g->deadline_ns = now_ns + g->deadline_after_ns;
+    g->deadline_ns = g->evaluation ? UINT64_MAX : now_ns + g->deadline_after_ns;
     return CM_OK;
 }
 
@@ -89,6 +111,8 @@ void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason re
     slot->closed = true;
     slot->reason = reason;
     g->slots_open--;
+    if (reason && g->evaluation)
+        g->evaluation->failed = true;
     if (slot->part != CO_NO_PART)
         g->parts[slot->part].open--;
 }
@@ -97,9 +121,19 @@ void co_gather_lose(struct co_gather *g, uint32_t member)
 {
     for (uint32_t s = 0; s < g->slots_count; s++) {
         uint32_t part = g->slots[s].part;
-        if (part != CO_NO_PART && g->parts[part].member == member)
-            co_gather_close_slot(g, s, PR_REASON_WORKER_LOST);
+        if (part == CO_NO_PART || g->parts[part].member != member)
+            continue;
+        co_gather_close_slot(g, s, PR_REASON_WORKER_LOST);
+        if (g->evaluation && g->parts[part].open > 0) { /* its scores are gone with it */
+            g->slots[s].reason = PR_REASON_WORKER_LOST;
+            g->evaluation->failed = true;
+        }
     }
+}
+
+bool co_gather_is_over(const struct co_gather *g)
+{
+    return g->evaluation ? co_evaluation_is_over(g) : g->slots_open == 0;
 }
 
 /* The k best of two ordered lists, by a walk along both; `from_theirs` says where each came from.
@@ -168,7 +202,7 @@ static enum cm_err merge_hits(struct co_gather *g, const struct pr_hits *theirs,
     return rc;
 }
 
-static void note_class(struct co_gather *g, const char *numeric_class)
+void co_gather_note_class(struct co_gather *g, const char *numeric_class)
 {
     if (!g->numeric_class[0])
         snprintf(g->numeric_class, sizeof g->numeric_class, "%s", numeric_class);
@@ -181,16 +215,26 @@ static void raise_to(uint64_t *longest, uint64_t value)
         *longest = value;
 }
 
+enum cm_err co_gather_check_sender(const struct co_gather *g, uint32_t shard, uint32_t member,
+                                   struct cm_error *e)
+{
+    CM_ASSERT(shard < g->slots_count);
+    const struct co_slot *slot = &g->slots[shard];
+    if (slot->part == CO_NO_PART || g->parts[slot->part].member != member)
+        return cm_fail(e, CM_EMISMATCH, "shard %u was asked of another worker", shard);
+    if (slot->closed)
+        return cm_fail(e, CM_EEXIST, "shard %u has its answer", shard);
+    return CM_OK;
+}
+
 enum cm_err co_gather_on_result(struct co_gather *g, uint32_t member, const char *numeric_class,
                                 const struct pr_result *result, struct cm_error *e)
 {
-    CM_ASSERT(result->shard.v < g->slots_count);
+    enum cm_err rc = co_gather_check_sender(g, result->shard.v, member, e);
+    if (rc)
+        return rc;
     struct co_slot *slot = &g->slots[result->shard.v];
-    if (slot->part == CO_NO_PART || g->parts[slot->part].member != member)
-        return cm_fail(e, CM_EMISMATCH, "shard %u was asked of another worker", result->shard.v);
-    if (slot->closed)
-        return cm_fail(e, CM_EEXIST, "shard %u has its answer", result->shard.v);
-    enum cm_err rc = merge_hits(g, &result->hits, e);
+    rc = merge_hits(g, &result->hits, e);
     if (rc) {
         co_gather_close_slot(g, result->shard.v, PR_REASON_INTERNAL);
         return rc;
@@ -199,10 +243,27 @@ enum cm_err co_gather_on_result(struct co_gather *g, uint32_t member, const char
     slot->images_scored = result->images_scored;
     g->overflowed += result->overflowed;
     if (result->images_scored)
-        note_class(g, numeric_class);
+        co_gather_note_class(g, numeric_class);
     raise_to(&g->timings.project_us, result->project_us);
     raise_to(&g->timings.score_us, result->score_us);
     return CM_OK;
+}
+
+enum cm_err co_gather_missing(const struct co_gather *g, struct pr_missing_shard **out,
+                              size_t *count, struct cm_error *e)
+{
+    void *p;
+    enum cm_err rc = cm_new(&p, g->slots_count, sizeof **out, e);
+    *out = p;
+    *count = 0;
+    for (uint32_t s = 0; !rc && s < g->slots_count; s++) {
+        const struct co_slot *slot = &g->slots[s];
+        enum pr_reason reason = slot->closed ? slot->reason : PR_REASON_DEADLINE;
+        if (reason != PR_REASON_NONE)
+            (*out)[(*count)++] =
+                (struct pr_missing_shard){{s}, reason, slot->images_scored, slot->images};
+    }
+    return rc;
 }
 
 enum cm_err co_gather_answer(const struct co_gather *g, uint64_t images, struct pr_answer *out,
@@ -217,19 +278,11 @@ enum cm_err co_gather_answer(const struct co_gather *g, uint64_t images, struct 
         .timings = g->timings,
         .hits = {.items = g->hits, .count = g->hits_count},
     };
-    void *p;
-    enum cm_err rc = cm_new(&p, g->slots_count, sizeof *out->missing, e);
+    enum cm_err rc = co_gather_missing(g, &out->missing, &out->missing_count, e);
     if (rc)
         return rc;
-    out->missing = p;
-    for (uint32_t s = 0; s < g->slots_count; s++) {
-        const struct co_slot *slot = &g->slots[s];
-        enum pr_reason reason = slot->closed ? slot->reason : PR_REASON_DEADLINE;
-        out->images_scored += slot->images_scored;
-        out->shards_scored += reason == PR_REASON_NONE;
-        if (reason != PR_REASON_NONE)
-            out->missing[out->missing_count++] =
-                (struct pr_missing_shard){{s}, reason, slot->images_scored, slot->images};
-    }
+    for (uint32_t s = 0; s < g->slots_count; s++)
+        out->images_scored += g->slots[s].images_scored;
+    out->shards_scored = g->slots_count - (uint32_t)out->missing_count;
     return CM_OK;
 }

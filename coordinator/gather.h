@@ -1,10 +1,11 @@
-/* gather.h: one query from admission to answer: a slot a shard, a deadline, bounded memory.
+/* gather.h: one query or evaluation from admission to answer: a slot a shard, bounded memory.
  *
  *      WAITING --dispatch--> OPEN --all slots closed, or deadline--> answered and freed
  *
  * Each shard's slot closes once: by the result of the one member that was asked, or by a reason why
  * there is none. A second answer for a slot is refused, so no image can count twice. Hits are
- * merged as they come: never more than k are held. Pure; loop thread only. */
+ * merged as they come: never more than k are held. An evaluation has no deadline, and a second
+ * round after its slots have closed: evaluation.h. Pure; loop thread only. */
 #ifndef CO_GATHER_H
 #define CO_GATHER_H
 
@@ -13,6 +14,7 @@
 #include "common/limits.h"
 #include "common/types.h"
 #include "proto/wire/answer.h"
+#include "proto/wire/evaluate.h"
 #include "proto/wire/query.h"
 #include "proto/wire/result.h"
 
@@ -23,7 +25,7 @@
 /* One worker's share of a query: the SEARCH that it was sent. */
 struct co_part {
     uint32_t member;
-    uint32_t open; /* slots it has not answered yet */
+    uint32_t open; /* slots it has not answered yet; in an evaluation one more, for its counts */
 };
 
 /* One shard's place in a query. */
@@ -36,6 +38,8 @@ struct co_slot {
 };
 
 enum { CO_NO_PART = UINT32_MAX };
+
+struct co_evaluation;
 
 struct co_gather {
     struct co_gather *next, *prev; /* in the list of those waiting or of those open */
@@ -56,7 +60,8 @@ struct co_gather {
     uint32_t slots_open;
     struct co_part *parts; /* [parts_count], at most one a member */
     uint32_t parts_count;
-    struct pr_hit *hits; /* [hits_count], best first; names are owned */
+    struct co_evaluation *evaluation; /* NULL: it is a query */
+    struct pr_hit *hits;              /* [hits_count], best first; names are owned */
     size_t hits_count;
     uint64_t overflowed;
     char numeric_class[CM_CLASS_BYTES_MAX + 1]; /* of the first result */
@@ -69,6 +74,11 @@ struct co_gather {
 enum cm_err co_gather_new(struct co_gather **out, const struct pr_query *query,
                           const struct cm_peer *client, struct cm_blob *payload, uint64_t now_ns,
                           struct cm_error *e) __attribute__((warn_unused_result));
+/* The same for an evaluation. */
+enum cm_err co_gather_new_evaluation(struct co_gather **out, const struct pr_evaluate *evaluate,
+                                     const struct cm_peer *client, struct cm_blob *payload,
+                                     uint64_t now_ns, struct cm_error *e)
+    __attribute__((warn_unused_result));
 void co_gather_free(struct co_gather *g); /* NULL is fine */
 
 /* Opens it with one slot for each shard, none of them asked of anybody yet, and room for `parts`
@@ -79,7 +89,8 @@ enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint32_t parts,
 /* Notes that `shard` is asked of part `part`. */
 void co_gather_assign(struct co_gather *g, uint32_t shard, uint32_t part);
 
-/* Closes every open slot of a member that is gone. */
+/* Closes every open slot of a member that is gone; in an evaluation all of its slots, if it still
+ * owed its counts. */
 void co_gather_lose(struct co_gather *g, uint32_t member);
 
 /* Closes an open slot without a result. Closed already: nothing happens. */
@@ -90,6 +101,23 @@ void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason re
  * asked), CM_ENOMEM (the slot closes as PR_REASON_INTERNAL). */
 enum cm_err co_gather_on_result(struct co_gather *g, uint32_t member, const char *numeric_class,
                                 const struct pr_result *result, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
+/* Is there nothing more to wait for? An evaluation is over as soon as one slot closes badly. */
+bool co_gather_is_over(const struct co_gather *g);
+
+/* Takes note of the numeric class in which some of it was computed. */
+void co_gather_note_class(struct co_gather *g, const char *numeric_class);
+
+/* Where an open slot's result must come from. Errors: CM_EMISMATCH, CM_EEXIST as below. */
+enum cm_err co_gather_check_sender(const struct co_gather *g, uint32_t shard, uint32_t member,
+                                   struct cm_error *e);
+
+/* The shards that are not wholly in the answer, ascending; the caller frees *out. Errors:
+ * CM_ENOMEM.
+ */
+enum cm_err co_gather_missing(const struct co_gather *g, struct pr_missing_shard **out,
+                              size_t *count, struct cm_error *e)
     __attribute__((warn_unused_result));
 
 /* The answer as it stands, over a gallery of `images`. `out` borrows from the gather, but for

@@ -2,6 +2,7 @@
 #include "common/geometry.h"
 #include "common/mem.h"
 #include "coordinator/core.h"
+#include "proto/wire/evaluate.h"
 #include "proto/wire/query.h"
 
 #include <inttypes.h>
@@ -37,31 +38,26 @@ static enum cm_err check_shape(const struct co_core *c, const struct pr_query *q
     return rc;
 }
 
-static enum cm_err check_map(const struct pr_query *q, const struct cm_blob *payload,
-                             struct cm_error *e)
+static enum cm_err need_map(const struct cm_blob *payload, struct cm_bytes *out, struct cm_error *e)
 {
     if (!payload)
         return cm_fail(e, CM_EFORMAT, "the query carries no map");
-    enum cm_err rc = pr_query_check_payload(
-        q, (struct cm_bytes){cm_blob_data(payload), cm_blob_size(payload)}, e);
-    if (rc)
-        return rc;
-    if (!map_is_finite(payload, q->dtype))
+    *out = (struct cm_bytes){cm_blob_data(payload), cm_blob_size(payload)};
+    return CM_OK;
+}
+
+/* Of a map whose size was checked. */
+static enum cm_err check_finite(const struct cm_blob *map, enum cm_dtype dtype, struct cm_error *e)
+{
+    if (!map_is_finite(map, dtype))
         return cm_fail(e, CM_EFORMAT, "the query's map holds a NaN or an infinity");
     return CM_OK;
 }
 
-static void admit(struct co_core *c, const struct cm_peer *from, const struct pr_query *query,
-                  struct cm_blob *payload)
+static void admit(struct co_core *c, struct co_gather *g)
 {
-    struct co_gather *g;
-    struct cm_error e;
-    if (co_gather_new(&g, query, from, payload, co_now(c), &e)) {
-        co_send_error(c, from, query->id, PR_ERROR_INTERNAL, 0, e.text);
-        return;
-    }
     c->counters.queries++;
-    co_list_append(&c->waiting, g);
+    co_list_append(co_waiting_list(c, g), g);
     co_scatter_waiting(c);
 }
 
@@ -71,7 +67,10 @@ static bool queue_is_full(const struct co_core *c, const struct cm_blob *map)
     uint64_t bytes = map ? cm_blob_size(map) : 0;
     for (const struct co_gather *g = c->waiting.head; g; g = g->next)
         bytes += cm_blob_size(g->payload);
-    return c->waiting.count >= CM_QUERIES_QUEUED || bytes > CM_QUEUED_BYTES_MAX;
+    for (const struct co_gather *g = c->evaluations.head; g; g = g->next)
+        bytes += cm_blob_size(g->payload);
+    return c->waiting.count + c->evaluations.count >= CM_QUERIES_QUEUED ||
+           bytes > CM_QUEUED_BYTES_MAX;
 }
 
 /* Refuses a query at the door for the cluster's sake. True if it did. */
@@ -96,6 +95,8 @@ void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_
                  struct cm_bytes header, struct cm_blob *payload)
 {
     struct pr_query query;
+    struct co_gather *g;
+    struct cm_bytes map;
     struct cm_error e;
     if (turn_away(c, from, id, payload))
         return;
@@ -103,24 +104,64 @@ void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_
     if (!rc)
         rc = check_shape(c, &query, &e);
     if (!rc)
-        rc = check_map(&query, payload, &e);
+        rc = need_map(payload, &map, &e);
+    if (!rc)
+        rc = pr_query_check_payload(&query, map, &e);
+    if (!rc)
+        rc = check_finite(payload, query.dtype, &e);
     if (rc)
         co_send_error(c, from, id, PR_ERROR_BAD_QUERY, 0, e.text);
+    else if (co_gather_new(&g, &query, from, payload, co_now(c), &e))
+        co_send_error(c, from, id, PR_ERROR_INTERNAL, 0, e.text);
     else
-        admit(c, from, &query, payload);
+        admit(c, g);
+}
+
+void co_on_evaluate(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                    struct cm_bytes header, struct cm_blob *payload)
+{
+    struct pr_evaluate m;
+    struct co_gather *g;
+    struct cm_bytes map;
+    struct cm_error e;
+    if (turn_away(c, from, id, payload))
+        return;
+    enum cm_err rc = pr_evaluate_unpack(header, &m, &e);
+    if (!rc)
+        rc = cm_geometry_check_map(&c->gallery.geometry, "the query", m.height, m.width, m.channels,
+                                   &e);
+    if (!rc)
+        rc = need_map(payload, &map, &e);
+    if (!rc)
+        rc = pr_evaluate_check_payload(&m, map, &e);
+    if (!rc)
+        rc = check_finite(payload, m.dtype, &e);
+    if (rc)
+        co_send_error(c, from, id, PR_ERROR_BAD_QUERY, 0, e.text);
+    else if (co_gather_new_evaluation(&g, &m, from, payload, co_now(c), &e))
+        co_send_error(c, from, id, PR_ERROR_INTERNAL, 0, e.text);
+    else
+        admit(c, g);
+}
+
+static uint32_t forget_waiting(struct co_list *list, const struct cm_peer *client)
+{
+    uint32_t dropped = 0;
+    for (struct co_gather *g = list->head, *next; g; g = next) {
+        next = g->next;
+        if (!cm_peer_equal(&g->client, client))
+            continue;
+        co_list_remove(list, g);
+        co_gather_free(g);
+        dropped++;
+    }
+    return dropped;
 }
 
 uint32_t co_forget_client(struct co_core *c, const struct cm_peer *client)
 {
-    uint32_t dropped = 0;
-    for (struct co_gather *g = c->waiting.head, *next; g; g = next) {
-        next = g->next;
-        if (!cm_peer_equal(&g->client, client))
-            continue;
-        co_list_remove(&c->waiting, g);
-        co_gather_free(g);
-        dropped++;
-    }
+    uint32_t dropped = forget_waiting(&c->waiting, client);
+    dropped += forget_waiting(&c->evaluations, client);
     for (struct co_gather *g = c->open.head, *next; g; g = next) {
         next = g->next;
         if (!cm_peer_equal(&g->client, client))
@@ -167,6 +208,15 @@ static uint32_t shards_covered(const struct co_core *c)
     return covered;
 }
 
+/* Those in a list that a client asked for. */
+static uint32_t count_of(const struct co_list *list, const struct cm_peer *client)
+{
+    uint32_t count = 0;
+    for (const struct co_gather *g = list->head; g; g = g->next)
+        count += cm_peer_equal(&g->client, client);
+    return count;
+}
+
 static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
                                struct cm_error *e)
 {
@@ -178,8 +228,11 @@ static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, stru
         .gallery = c->gallery,
         .shards_covered = shards_covered(c),
         .counters = c->counters,
-        .queries_waiting = c->waiting.count,
+        .queries_waiting = c->waiting.count + c->evaluations.count,
         .queries_inflight = c->open.count,
+        .queries_yours =
+            count_of(&c->waiting, to) + count_of(&c->evaluations, to) + count_of(&c->open, to),
+        .memory_bytes = c->io.memory_bytes(c->io.ctx),
     };
     void *p;
     enum cm_err rc = cm_new(&p, c->members.count, sizeof *status.members, e);

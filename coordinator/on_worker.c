@@ -284,6 +284,8 @@ static void take_result(struct co_core *c, uint32_t member, const struct pr_resu
     const struct co_member *m = &c->members.slots[member];
     struct co_gather *g = co_find_open(c, result->id);
     enum cm_err rc = CM_ENOENT;
+    if (g && g->evaluation)
+        g = NULL; /* that is no query */
     if (g) {
         uint64_t start = co_now(c);
         rc = co_gather_on_result(g, member, m->hello.numeric_class, result, &e);

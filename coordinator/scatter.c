@@ -1,9 +1,12 @@
 /* scatter.c: from the waiting list to the workers: who is asked for which shard, and when.
  *
  * Credits bound what a worker has to hold: a query waits until every worker that it needs has one.
- * The list is first come, first served, so a large query is not starved by small ones. */
+ * The list is first come, first served, so a large query is not starved by small ones. Evaluations
+ * come after all queries, and leave a worker some credits for those. */
 #include "common/mem.h"
 #include "coordinator/core.h"
+#include "coordinator/evaluation.h"
+#include "proto/wire/measure.h"
 #include "proto/wire/search.h"
 
 #include <stdlib.h>
@@ -15,6 +18,7 @@
 
 /* Who is asked for what, while one query is dispatched. */
 struct plan {
+    bool evaluation;
     uint32_t load[CM_MEMBERS_MAX];    /* searches that each member has now */
     uint32_t given[CM_MEMBERS_MAX];   /* shards that this plan asks of each */
     uint32_t part_of[CM_MEMBERS_MAX]; /* its part in this query; CO_NO_PART for none */
@@ -34,6 +38,13 @@ static void count_load(const struct co_core *c, uint32_t *load)
             load[g->parts[p].member] += g->parts[p].open > 0;
 }
 
+/* Searches that a member may have at a time for one more of this plan's kind. */
+static uint32_t credits_of(const struct co_member *m, const struct plan *plan)
+{
+    uint32_t kept_back = m->hello.credits / 4;
+    return plan->evaluation ? m->hello.credits - kept_back : m->hello.credits;
+}
+
 /* The holder of a shard with the least to do, what this plan has given it counted in, so that one
  * query spreads over replicas too. CO_NO_MEMBER if nobody who stays holds it, or nobody has credit:
  * then *wait is set. */
@@ -48,7 +59,7 @@ static uint32_t choose_holder(const struct co_core *c, const struct co_shard *s,
         if (member->state != PR_MEMBER_READY)
             continue;
         held = true;
-        if (plan->load[m] < member->hello.credits &&
+        if (plan->load[m] < credits_of(member, plan) &&
             (best == CO_NO_MEMBER ||
              plan->load[m] + plan->given[m] < plan->load[best] + plan->given[best]))
             best = m;
@@ -93,15 +104,10 @@ static uint64_t time_left_us(const struct co_core *c, const struct co_gather *g)
     return left_us ? left_us : 1;
 }
 
-/* Sends one part's SEARCH. If its member is not connected it is noted, to be forgotten with all
- * that it owes; if sending fails otherwise, the part's slots close at once. */
-static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, struct plan *plan)
+static enum cm_err pack_search(const struct co_core *c, const struct co_gather *g,
+                               struct cm_shard_id *list, uint32_t count, struct pr_buffer *packed,
+                               struct cm_error *e)
 {
-    struct cm_shard_id *list = plan->list;
-    uint32_t count = 0;
-    for (uint32_t s = 0; s < g->slots_count; s++)
-        if (g->slots[s].part == part)
-            list[count++] = (struct cm_shard_id){s};
     struct pr_search search = {
         .id = g->id,
         .epoch = c->epoch,
@@ -112,10 +118,41 @@ static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, str
         .shards = list,
         .shards_count = count,
     };
+    return pr_search_pack(&search, packed, e);
+}
+
+static enum cm_err pack_measure(const struct co_core *c, const struct co_gather *g,
+                                struct cm_shard_id *list, uint32_t count, struct pr_buffer *packed,
+                                struct cm_error *e)
+{
+    struct pr_measure measure = {
+        .id = g->id,
+        .epoch = c->epoch,
+        .pid = g->evaluation->pid,
+        .camid = g->evaluation->camid,
+        .want_scores = g->evaluation->want_scores,
+        .dtype = g->dtype,
+        .payload_crc32c = g->payload_crc32c,
+        .shards = list,
+        .shards_count = count,
+    };
+    return pr_measure_pack(&measure, packed, e);
+}
+
+/* Sends one part's SEARCH or MEASURE. If its member is not connected it is noted, to be forgotten
+ * with all that it owes; if sending fails otherwise, the part's slots close at once. */
+static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, struct plan *plan)
+{
+    struct cm_shard_id *list = plan->list;
+    uint32_t count = 0;
+    for (uint32_t s = 0; s < g->slots_count; s++)
+        if (g->slots[s].part == part)
+            list[count++] = (struct cm_shard_id){s};
     const struct co_member *member = &c->members.slots[g->parts[part].member];
     struct pr_buffer packed;
     struct cm_error e;
-    enum cm_err rc = pr_search_pack(&search, &packed, &e);
+    enum cm_err rc = g->evaluation ? pack_measure(c, g, list, count, &packed, &e)
+                                   : pack_search(c, g, list, count, &packed, &e);
     if (!rc)
         rc = co_send(c, &member->peer, &packed, g->payload, &e);
     if (!rc)
@@ -131,6 +168,12 @@ static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, str
         co_gather_close_slot(g, list[i].v, reason);
 }
 
+/* Nobody holds some shard, so an evaluation cannot be whole: nobody is asked. */
+static bool is_lost_already(const struct co_gather *g)
+{
+    return g->evaluation && g->evaluation->failed;
+}
+
 static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct plan *plan,
                             struct cm_error *e)
 {
@@ -138,7 +181,7 @@ static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct plan 
     enum cm_err rc = co_gather_open(g, c->map.shards_count, plan->parts, now, e);
     if (rc)
         return rc;
-    co_list_remove(&c->waiting, g);
+    co_list_remove(co_waiting_list(c, g), g);
     co_list_append(&c->open, g);
     g->id.v = c->next_id++;
     g->timings.queue_us = (now - g->arrived_ns) / 1000;
@@ -152,23 +195,34 @@ static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct plan 
         else
             co_gather_assign(g, s, plan->part_of[plan->chosen[s]]);
     }
-    for (uint32_t p = 0; p < plan->parts; p++)
+    for (uint32_t p = 0; g->evaluation && p < plan->parts; p++)
+        g->parts[p].open++; /* its counts */
+    for (uint32_t p = 0; p < plan->parts && !is_lost_already(g); p++)
         send_part(c, g, p, plan);
     cm_blob_unref(&g->payload);
     g->timings.scatter_us = (co_now(c) - now) / 1000;
     return CM_OK;
 }
 
-/* Dispatches the oldest waiting query. False if it has to wait on. */
+/* The oldest waiting query or, if none waits, evaluation; the latter fill half the room at most. */
+static struct co_gather *next_waiting(const struct co_core *c)
+{
+    if (c->waiting.head)
+        return c->open.count < CM_QUERIES_INFLIGHT ? c->waiting.head : NULL;
+    return c->open.count < CM_QUERIES_INFLIGHT / 2 ? c->evaluations.head : NULL;
+}
+
+/* Dispatches the next. False if it has to wait on. */
 static bool dispatch_one(struct co_core *c, struct plan *plan)
 {
-    struct co_gather *g = c->waiting.head;
-    if (!g || c->open.count >= CM_QUERIES_INFLIGHT || !make_plan(c, plan))
+    struct co_gather *g = next_waiting(c);
+    plan->evaluation = g && g->evaluation;
+    if (!g || !make_plan(c, plan))
         return false;
     struct cm_error e;
     if (dispatch(c, g, plan, &e)) {
         co_send_error(c, &g->client, g->client_id, PR_ERROR_INTERNAL, 0, e.text);
-        co_list_remove(&c->waiting, g);
+        co_list_remove(co_waiting_list(c, g), g);
         co_gather_free(g);
         return true;
     }
@@ -180,7 +234,7 @@ static bool dispatch_one(struct co_core *c, struct plan *plan)
 
 void co_scatter_waiting(struct co_core *c)
 {
-    if (!c->waiting.head)
+    if (!c->waiting.head && !c->evaluations.head)
         return;
     struct cm_error e;
     struct plan plan = {.chosen = NULL};

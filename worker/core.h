@@ -62,6 +62,14 @@ void wk_on_rehello(struct wk_core *w);
 /* on_search.c: searches come, are cancelled, run out of time. */
 void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload);
 void wk_on_cancel(struct wk_core *w, struct cm_query_id id);
+/* Takes in what was asked, whose map was checked; on failure every shard of it is declined. Errors:
+ * CM_EMISMATCH (a shard that is not here), CM_EBUSY (no credit left), CM_ENOMEM. */
+enum cm_err wk_take(struct wk_core *w, const struct wk_ask *ask, struct cm_blob *map,
+                    struct cm_error *e);
+/* Says at once of every shard asked for that it will not be scored, so that nobody waits for it. */
+void wk_decline(struct wk_core *w, const struct wk_ask *ask, enum pr_reason reason);
+/* The search with this id that is not over, or NULL. */
+struct wk_search *wk_find_search(const struct wk_core *w, struct cm_query_id id);
 void wk_expire_searches(struct wk_core *w);
 /* Ends all searches without a word: whoever asked no longer knows us. */
 void wk_drop_searches(struct wk_core *w);
@@ -70,6 +78,17 @@ void wk_end_search(struct wk_core *w, struct wk_search *s);
 /* Sends a part's RESULT as it stands. Ends the search with its last part. */
 void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
                     enum pr_reason reason);
+
+/* on_measure.c: the two rounds of an evaluation. */
+void wk_on_measure(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload);
+void wk_on_count(struct wk_core *w, struct cm_bytes header);
+/* Sends a part's SCORES, where they are wanted, and its POSITIVES. Errors: CM_EBUSY (not
+ * connected); any other: nobody was told. */
+enum cm_err wk_send_positives(struct wk_core *w, const struct wk_search *s, struct wk_part *part,
+                              enum pr_reason reason, struct cm_error *e);
+/* The POSITIVES that say no more than why a shard is not scored. */
+enum cm_err wk_send_no_positives(struct wk_core *w, struct cm_query_id id, uint32_t shard,
+                                 uint64_t images, enum pr_reason reason, struct cm_error *e);
 
 /* schedule.c: gives idle jobs work while there is any. */
 void wk_schedule(struct wk_core *w);

@@ -27,7 +27,7 @@ static enum cm_err send_packed(struct wk_core *w, enum cm_err rc, struct pr_buff
                                struct cm_error *e)
 {
     if (!rc) {
-        rc = w->io.send(w->io.ctx, (struct cm_bytes){packed->data, packed->size}, e);
+        rc = w->io.send(w->io.ctx, pr_buffer_bytes(packed), NULL, e);
         pr_buffer_fini(packed);
     }
     if (rc)
@@ -81,6 +81,13 @@ static void say_leaving(struct wk_core *w)
     send_packed(w, pr_control_pack(&leaving, &packed, &e), &packed, &e);
 }
 
+/* Leaving, and nobody waits for anything of ours any more. */
+static void release(struct wk_core *w)
+{
+    w->released = true;
+    wk_drop_searches(w);
+}
+
 static void greet_again(struct wk_core *w)
 {
     wk_drop_searches(w);
@@ -106,9 +113,11 @@ void wk_link_tick(struct wk_core *w)
     uint64_t now = wk_now(w);
     if (w->link == WK_REFUSED)
         return;
-    if (w->link == WK_LEAVING)
-        w->released |= now - w->heard_ns >= LEAVING_PATIENCE_NS;
-    else if (now - w->heard_ns >= w->dead_after_ns)
+    bool silent =
+        now - w->heard_ns >= (w->link == WK_LEAVING ? LEAVING_PATIENCE_NS : w->dead_after_ns);
+    if (silent && w->link == WK_LEAVING)
+        release(w);
+    else if (silent)
         lose_coordinator(w);
     if (now < w->speak_ns)
         return;
@@ -164,7 +173,8 @@ void wk_on_refuse(struct wk_core *w, struct cm_bytes header)
 
 void wk_on_rehello(struct wk_core *w)
 {
-    w->released = w->link == WK_LEAVING; /* it knows us no more: nothing of ours is awaited */
+    if (w->link == WK_LEAVING)
+        release(w); /* it knows us no more */
     if (w->link != WK_READY)
         return; /* a hello is on its way already */
     cm_log(w->log, CM_LOG_INFO, "rehello", "searches_dropped=%u", w->searches_count);

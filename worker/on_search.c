@@ -47,7 +47,7 @@ static enum cm_err send_result(struct wk_core *w, const struct pr_result *result
     struct pr_buffer packed;
     enum cm_err rc = pr_result_pack(result, &packed, e);
     if (!rc)
-        rc = w->io.send(w->io.ctx, pr_buffer_bytes(&packed), e);
+        rc = w->io.send(w->io.ctx, pr_buffer_bytes(&packed), NULL, e);
     pr_buffer_fini(&packed);
     return rc;
 }
@@ -75,15 +75,39 @@ static enum cm_err send_part(struct wk_core *w, const struct wk_search *s, struc
     return rc;
 }
 
-/* Says at once that a shard will not be scored, so that nobody waits for it until the deadline.
- * `images` is 0 for a shard that is not here. */
-static void decline(struct wk_core *w, struct cm_query_id id, uint32_t shard, uint64_t images,
-                    enum pr_reason reason)
+/* Says that a shard will not be scored. `images` is 0 for one that is not here. */
+static void decline(struct wk_core *w, struct cm_query_id id, bool measure, uint32_t shard,
+                    uint64_t images, enum pr_reason reason)
 {
     struct cm_error e;
     struct pr_result result = {.id = id, .shard = {shard}, .reason = reason, .images = images};
-    if (send_result(w, &result, &e))
+    enum cm_err rc = measure ? wk_send_no_positives(w, id, shard, images, reason, &e)
+                             : send_result(w, &result, &e);
+    if (rc)
         cm_log(w->log, CM_LOG_DEBUG, "decline_unsent", "msg=\"%s\"", e.text);
+}
+
+void wk_decline(struct wk_core *w, const struct wk_ask *ask, enum pr_reason reason)
+{
+    uint32_t at = 0;
+    for (size_t i = 0; i < ask->shards_count; i++) {
+        uint32_t shard = ask->shards[i].v;
+        while (at < w->config.held_count && w->held[at].shard < shard)
+            at++;
+        bool here = at < w->config.held_count && w->held[at].shard == shard;
+        decline(w, ask->id, ask->measure, shard, here ? w->held[at].images : 0, reason);
+    }
+}
+
+/* No part waits for a block any more. */
+static void finish_scoring(struct wk_core *w, struct wk_search *s)
+{
+    if (s->measure) {
+        s->state = WK_TALLIED;
+        return;
+    }
+    w->searches_done++;
+    wk_end_search(w, s);
 }
 
 void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
@@ -93,33 +117,60 @@ void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part
     const struct wk_held *held = &w->held[part->held];
     if (part->answered)
         return;
-    enum cm_err rc = send_part(w, s, part, reason, &e);
+    enum cm_err rc =
+        s->measure ? wk_send_positives(w, s, part, reason, &e) : send_part(w, s, part, reason, &e);
     if (rc)
         cm_log(w->log, CM_LOG_WARN, "result_unsent", "query=%" PRIu64 " shard=%u msg=\"%s\"",
                s->id.v, held->shard, e.text);
     if (rc && rc != CM_EBUSY)
-        decline(w, s->id, held->shard, held->images, PR_REASON_INTERNAL);
+        decline(w, s->id, s->measure, held->shard, held->images, PR_REASON_INTERNAL);
     part->answered = true;
-    if (--s->parts_open == 0) {
-        w->searches_done++;
-        wk_end_search(w, s);
-    }
+    if (--s->parts_open == 0)
+        finish_scoring(w, s);
 }
 
-/* Where the shards of a message stand among those held; both ascend. */
-static enum cm_err find_held(const struct wk_core *w, const struct pr_search *message,
-                             uint32_t *held_of, struct cm_error *e)
+/* Where the shards asked for stand among those held; both ascend. */
+static enum cm_err find_held(const struct wk_core *w, const struct wk_ask *ask, uint32_t *held_of,
+                             struct cm_error *e)
 {
     uint32_t at = 0;
-    for (size_t i = 0; i < message->shards_count; i++) {
-        while (at < w->config.held_count && w->held[at].shard < message->shards[i].v)
+    for (size_t i = 0; i < ask->shards_count; i++) {
+        while (at < w->config.held_count && w->held[at].shard < ask->shards[i].v)
             at++;
-        if (at == w->config.held_count || w->held[at].shard != message->shards[i].v)
+        if (at == w->config.held_count || w->held[at].shard != ask->shards[i].v)
             return cm_fail(e, CM_EMISMATCH, "a search of shard %u, which is not here",
-                           message->shards[i].v);
+                           ask->shards[i].v);
         held_of[i] = at;
     }
     return CM_OK;
+}
+
+static enum cm_err take(struct wk_core *w, const struct wk_ask *ask, struct cm_blob *map,
+                        struct cm_error *e)
+{
+    void *held_of;
+    struct wk_search *s;
+    enum cm_err rc = cm_new(&held_of, ask->shards_count, sizeof(uint32_t), e);
+    if (!rc)
+        rc = find_held(w, ask, held_of, e);
+    if (!rc && w->searches_count >= w->config.credits)
+        rc = cm_fail(e, CM_EBUSY, "more searches than the %u credits granted", w->config.credits);
+    if (!rc)
+        rc = wk_search_new(&s, ask, held_of, &w->config, map, wk_now(w), e);
+    if (!rc)
+        link_search(w, s);
+    free(held_of);
+    return rc;
+}
+
+enum cm_err wk_take(struct wk_core *w, const struct wk_ask *ask, struct cm_blob *map,
+                    struct cm_error *e)
+{
+    enum cm_err rc = take(w, ask, map, e);
+    bool overload = rc == CM_EBUSY || rc == CM_ENOMEM;
+    if (rc)
+        wk_decline(w, ask, overload ? PR_REASON_OVERLOAD : PR_REASON_INTERNAL);
+    return rc;
 }
 
 static enum cm_err check_map(const struct wk_core *w, const struct pr_search *message,
@@ -128,45 +179,7 @@ static enum cm_err check_map(const struct wk_core *w, const struct pr_search *me
     if (!map)
         return cm_fail(e, CM_EFORMAT, "a search without a map");
     struct cm_bytes bytes = {cm_blob_data(map), cm_blob_size(map)};
-    enum cm_err rc = pr_search_check_payload(message, &w->config.gallery.geometry, bytes, e);
-    if (rc)
-        return rc;
-    if (w->searches_count >= w->config.credits)
-        return cm_fail(e, CM_EBUSY, "more searches than the %u credits granted", w->config.credits);
-    return CM_OK;
-}
-
-static enum cm_err take_search(struct wk_core *w, const struct pr_search *message,
-                               struct cm_blob *map, struct cm_error *e)
-{
-    void *held_of;
-    struct wk_search *s;
-    enum cm_err rc = cm_new(&held_of, message->shards_count, sizeof(uint32_t), e);
-    if (!rc)
-        rc = find_held(w, message, held_of, e);
-    if (!rc)
-        rc = check_map(w, message, map, e);
-    if (!rc)
-        rc = wk_search_new(&s, message, held_of, &w->config, map, wk_now(w), e);
-    if (!rc)
-        link_search(w, s);
-    free(held_of);
-    return rc;
-}
-
-/* Declines every shard of a search that cannot be taken. */
-static void decline_all(struct wk_core *w, const struct pr_search *message, enum cm_err why)
-{
-    bool overload = why == CM_EBUSY || why == CM_ENOMEM;
-    uint32_t at = 0;
-    for (size_t i = 0; i < message->shards_count; i++) {
-        uint32_t shard = message->shards[i].v;
-        while (at < w->config.held_count && w->held[at].shard < shard)
-            at++;
-        bool here = at < w->config.held_count && w->held[at].shard == shard;
-        decline(w, message->id, shard, here ? w->held[at].images : 0,
-                overload ? PR_REASON_OVERLOAD : PR_REASON_INTERNAL);
-    }
+    return pr_search_check_payload(message, &w->config.gallery.geometry, bytes, e);
 }
 
 void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload)
@@ -175,9 +188,19 @@ void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *pay
     struct cm_error e;
     enum cm_err rc = pr_search_unpack(header, &message, &e);
     if (!rc) {
-        rc = take_search(w, &message, payload, &e);
+        struct wk_ask ask = {
+            .id = message.id,
+            .k = message.k,
+            .time_left_us = message.time_left_us,
+            .dtype = message.dtype,
+            .shards = message.shards,
+            .shards_count = message.shards_count,
+        };
+        rc = check_map(w, &message, payload, &e);
         if (rc)
-            decline_all(w, &message, rc);
+            wk_decline(w, &ask, PR_REASON_INTERNAL);
+        else
+            rc = wk_take(w, &ask, payload, &e);
     }
     if (rc)
         wk_on_garbage(w, e.text);
@@ -185,11 +208,17 @@ void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *pay
     wk_schedule(w);
 }
 
-void wk_on_cancel(struct wk_core *w, struct cm_query_id id)
+struct wk_search *wk_find_search(const struct wk_core *w, struct cm_query_id id)
 {
     struct wk_search *s = w->head;
     while (s && s->id.v != id.v)
         s = s->next;
+    return s;
+}
+
+void wk_on_cancel(struct wk_core *w, struct cm_query_id id)
+{
+    struct wk_search *s = wk_find_search(w, id);
     if (s)
         wk_end_search(w, s);
 }

@@ -73,7 +73,8 @@ static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t 
     job->block = block;
     for (struct wk_search *s = oldest; s && job->queries_count < CM_BATCH_QUERIES_MAX;
          s = s->next) {
-        struct wk_part *part = s->state == WK_SCORING ? wk_search_part(s, held) : NULL;
+        bool joins = s->state == WK_SCORING && s->measure == oldest->measure;
+        struct wk_part *part = joins ? wk_search_part(s, held) : NULL;
         if (!part || part->taken[block])
             continue;
         part->taken[block] = 1;
@@ -89,13 +90,14 @@ static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t 
     w->io.start(w->io.ctx, job);
 }
 
-/* Starts the oldest search's next block. False if no search has a block to give. */
-static bool schedule_scoring(struct wk_core *w)
+/* Starts the next block of the oldest search, or of the oldest evaluation. False if none has a
+ * block to give. */
+static bool schedule_scoring(struct wk_core *w, bool measure)
 {
     for (struct wk_search *s = w->head; s; s = s->next) {
         uint32_t held;
         uint64_t block;
-        if (s->state == WK_SCORING && find_block(w, s, &held, &block)) {
+        if (s->state == WK_SCORING && s->measure == measure && find_block(w, s, &held, &block)) {
             start_scoring(w, s, held, block);
             return true;
         }
@@ -109,8 +111,8 @@ void wk_schedule(struct wk_core *w)
         struct wk_search *queued = first_in_state(w, WK_QUEUED);
         if (queued)
             start_projection(w, queued);
-        else if (!schedule_scoring(w))
-            return;
+        else if (!schedule_scoring(w, false) && !schedule_scoring(w, true))
+            return; /* evaluations come after all that somebody waits for */
     }
 }
 
@@ -122,7 +124,7 @@ static void finish_projection(struct wk_core *w, struct wk_job *job)
     s->project_us = job->busy_ns / 1000;
     s->state = WK_SCORING;
     cm_blob_unref(&s->map);
-    for (uint32_t i = 0; job->outcome && s->state != WK_OVER; i++)
+    for (uint32_t i = 0; job->outcome && s->state == WK_SCORING; i++)
         wk_answer_part(w, s, &s->parts[i], PR_REASON_INTERNAL);
 }
 
@@ -138,8 +140,8 @@ static void finish_block(struct wk_core *w, const struct wk_job *job, size_t que
     if (job->outcome) {
         part->corrupt = true;
     } else {
-        wk_part_add(part, job->scores[query], images,
-                    shard->first_image + job->block * shard->images_per_block);
+        wk_part_add(part, s->measure, job->scores[query], images, shard->first_image,
+                    job->block * shard->images_per_block);
         w->pairs_scored += images;
     }
     if (part->blocks_left == 0)

@@ -6,7 +6,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-static enum cm_err init_part(struct wk_part *part, uint32_t held, uint32_t k,
+static enum cm_err init_part(struct wk_part *part, uint32_t held, const struct wk_search *s,
                              const struct wk_held *shard, struct cm_error *e)
 {
     void *p;
@@ -14,26 +14,30 @@ static enum cm_err init_part(struct wk_part *part, uint32_t held, uint32_t k,
     part->blocks_left = shard->blocks;
     enum cm_err rc = cm_new(&p, shard->blocks, sizeof *part->taken, e);
     part->taken = p;
-    return rc ? rc : cm_topk_init(&part->topk, k < shard->images ? k : shard->images, e);
+    if (!rc && s->measure)
+        rc = wk_tally_init(&part->tally, shard->first_image, shard->images, e);
+    if (!rc && !s->measure)
+        rc = cm_topk_init(&part->topk, s->k < shard->images ? s->k : shard->images, e);
+    return rc;
 }
 
-static enum cm_err init_parts(struct wk_search *s, const struct pr_search *message,
+static enum cm_err init_parts(struct wk_search *s, const struct wk_ask *ask,
                               const uint32_t *held_of, const struct wk_config *config,
                               struct cm_error *e)
 {
     void *p;
-    enum cm_err rc = cm_new(&p, message->shards_count, sizeof *s->parts, e);
+    enum cm_err rc = cm_new(&p, ask->shards_count, sizeof *s->parts, e);
     s->parts = p;
-    for (size_t i = 0; !rc && i < message->shards_count; i++) {
+    for (size_t i = 0; !rc && i < ask->shards_count; i++) {
         s->parts_count = s->parts_open = (uint32_t)i + 1;
-        rc = init_part(&s->parts[i], held_of[i], s->k, &config->held[held_of[i]], e);
+        rc = init_part(&s->parts[i], held_of[i], s, &config->held[held_of[i]], e);
     }
     return rc;
 }
 
-enum cm_err wk_search_new(struct wk_search **out, const struct pr_search *message,
-                          const uint32_t *held_of, const struct wk_config *config,
-                          struct cm_blob *map, uint64_t now_ns, struct cm_error *e)
+enum cm_err wk_search_new(struct wk_search **out, const struct wk_ask *ask, const uint32_t *held_of,
+                          const struct wk_config *config, struct cm_blob *map, uint64_t now_ns,
+                          struct cm_error *e)
 {
     void *p;
     enum cm_err rc = cm_new(&p, 1, sizeof **out, e);
@@ -41,16 +45,20 @@ enum cm_err wk_search_new(struct wk_search **out, const struct pr_search *messag
     if (rc)
         return rc;
     *s = (struct wk_search){
-        .id = message->id,
-        .k = message->k,
+        .id = ask->id,
+        .measure = ask->measure,
+        .k = ask->k,
+        .pid = ask->pid,
+        .camid = ask->camid,
+        .want_scores = ask->want_scores,
         .arrived_ns = now_ns,
-        .deadline_ns = now_ns + message->time_left_us * 1000,
-        .dtype = message->dtype,
+        .deadline_ns = ask->measure ? UINT64_MAX : now_ns + ask->time_left_us * 1000,
+        .dtype = ask->dtype,
         .map = cm_blob_ref(map),
     };
     rc = cm_new_aligned(&s->packed, config->packed_bytes, 1, e);
     if (!rc)
-        rc = init_parts(s, message, held_of, config, e);
+        rc = init_parts(s, ask, held_of, config, e);
     if (rc) {
         wk_search_free(s);
         *out = NULL;
@@ -65,6 +73,7 @@ void wk_search_free(struct wk_search *s)
     for (uint32_t i = 0; i < s->parts_count; i++) {
         free(s->parts[i].taken);
         cm_topk_fini(&s->parts[i].topk);
+        wk_tally_fini(&s->parts[i].tally);
     }
     free(s->parts);
     free(s->packed);
@@ -93,11 +102,14 @@ uint64_t wk_part_free_block(struct wk_part *part, uint64_t blocks)
     return part->next < blocks ? part->next : UINT64_MAX;
 }
 
-void wk_part_add(struct wk_part *part, const float *scores, size_t count, uint64_t first_image)
+void wk_part_add(struct wk_part *part, bool measure, const float *scores, size_t count,
+                 uint64_t shard_first, uint64_t first)
 {
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         part->overflowed += isfinite(scores[i]) ? 0 : 1;
-        cm_topk_push(&part->topk, (struct cm_hit){scores[i], first_image + i});
-    }
+    for (size_t i = 0; !measure && i < count; i++)
+        cm_topk_push(&part->topk, (struct cm_hit){scores[i], shard_first + first + i});
+    if (measure)
+        wk_tally_add(&part->tally, scores, count, first);
     part->images_scored += count;
 }

@@ -1,7 +1,9 @@
-/* search.h: one query at one worker: its blocks done and to do, and a top-k for each shard.
+/* search.h: one query at one worker: its blocks done and to do, and for each shard a top-k or, of
+ * an evaluation, a tally.
  *
  *      QUEUED --> PROJECTING --> SCORING --> over (all shards answered, deadline, cancel, link
- * lost)
+ * lost) |          ^
+ *                                   +-> TALLIED  an evaluation, until its COUNT has come
  *
  * A search that is over stays in memory until its last job is back. Pure; loop thread only. */
 #ifndef WK_SEARCH_H
@@ -11,6 +13,7 @@
 #include "common/topk.h"
 #include "proto/wire/result.h"
 #include "proto/wire/search.h"
+#include "worker/tally.h"
 #include "worker/worker.h"
 
 /* See the picture above. */
@@ -18,16 +21,32 @@ enum wk_search_state {
     WK_QUEUED,
     WK_PROJECTING,
     WK_SCORING,
+    WK_TALLIED,
     WK_OVER,
+};
+
+/* What a SEARCH or a MEASURE asks. */
+struct wk_ask {
+    struct cm_query_id id;
+    bool measure;          /* a MEASURE */
+    uint32_t k;            /* of a SEARCH */
+    uint64_t time_left_us; /* of a SEARCH; a MEASURE ends with CANCEL or COUNT */
+    int64_t pid;           /* of a MEASURE's query, as the two below */
+    int32_t camid;
+    bool want_scores;
+    enum cm_dtype dtype;
+    const struct cm_shard_id *shards; /* [shards_count] ascending; borrowed */
+    size_t shards_count;
 };
 
 /* One shard of a search. */
 struct wk_part {
-    uint32_t held;        /* index into the worker's shards */
-    uint64_t blocks_left; /* not yet back, taken or not */
-    uint64_t next;        /* no block below it is free */
-    uint8_t *taken;       /* [blocks] 1 once a job has it */
-    struct cm_topk topk;
+    uint32_t held;         /* index into the worker's shards */
+    uint64_t blocks_left;  /* not yet back, taken or not */
+    uint64_t next;         /* no block below it is free */
+    uint8_t *taken;        /* [blocks] 1 once a job has it */
+    struct cm_topk topk;   /* of a SEARCH */
+    struct wk_tally tally; /* of a MEASURE */
     uint64_t images_scored;
     uint64_t overflowed; /* scores that were not finite */
     bool corrupt;        /* a block was left out for it */
@@ -38,7 +57,11 @@ struct wk_search {
     struct wk_search *next, *prev; /* in order of arrival; unlinked once over */
     struct cm_query_id id;
     enum wk_search_state state;
+    bool measure; /* what follows is as in wk_ask */
     uint32_t k;
+    int64_t pid;
+    int32_t camid;
+    bool want_scores;
     uint64_t arrived_ns;
     uint64_t deadline_ns;
     uint64_t queue_us; /* from arrival to the first scored block's start */
@@ -55,10 +78,9 @@ struct wk_search {
 
 /* A search for a message that was checked: every shard is held, and `held_of[i]` says where. Takes
  * its own reference to `map`. Errors: CM_ENOMEM. */
-enum cm_err wk_search_new(struct wk_search **out, const struct pr_search *message,
-                          const uint32_t *held_of, const struct wk_config *config,
-                          struct cm_blob *map, uint64_t now_ns, struct cm_error *e)
-    __attribute__((warn_unused_result));
+enum cm_err wk_search_new(struct wk_search **out, const struct wk_ask *ask, const uint32_t *held_of,
+                          const struct wk_config *config, struct cm_blob *map, uint64_t now_ns,
+                          struct cm_error *e) __attribute__((warn_unused_result));
 void wk_search_free(struct wk_search *s); /* NULL is fine; no job is out */
 
 /* The part for a held shard, or NULL. */
@@ -67,7 +89,9 @@ struct wk_part *wk_search_part(struct wk_search *s, uint32_t held);
 /* The lowest block of `part` that no job has; UINT64_MAX if there is none. */
 uint64_t wk_part_free_block(struct wk_part *part, uint64_t blocks);
 
-/* Takes one block's scores into a part. `first_image` is the id of the block's first image. */
-void wk_part_add(struct wk_part *part, const float *scores, size_t count, uint64_t first_image);
+/* Takes one block's scores into a part. `first` is the block's first image by its number in the
+ * shard, which begins with the id `shard_first`. */
+void wk_part_add(struct wk_part *part, bool measure, const float *scores, size_t count,
+                 uint64_t shard_first, uint64_t first);
 
 #endif

@@ -103,6 +103,12 @@ void wk_on_message(struct wk_core *w, struct cm_bytes header, struct cm_blob *pa
     case PR_SEARCH:
         wk_on_search(w, header, payload);
         return;
+    case PR_MEASURE:
+        wk_on_measure(w, header, payload);
+        return;
+    case PR_COUNT:
+        wk_on_count(w, header);
+        return;
     case PR_CANCEL:
         wk_on_cancel(w, envelope.id);
         return;

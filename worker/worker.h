@@ -10,9 +10,10 @@
  *     (d) a shard's last block, or the deadline: RESULT
  *
  * A block is read once for all queries that wait for it: a newcomer joins at the next block, and
- * comes back for those it missed when it is the oldest. Pure: no clock, no socket, no thread, no
- * file. Events come in through the functions below, effects go out through struct wk_io. One
- * thread. */
+ * comes back for those it missed when it is the oldest. An evaluation (MEASURE) is scored the same
+ * way, after all searches; its scores are kept until they are counted (COUNT). Pure: no clock, no
+ * socket, no thread, no file. Events come in through the functions below, effects go out through
+ * struct wk_io. One thread. */
 #ifndef WK_WORKER_H
 #define WK_WORKER_H
 
@@ -69,8 +70,10 @@ struct wk_job {
 /* How the core acts on the world. */
 struct wk_io {
     void *ctx;
-    /* To the coordinator. Errors: CM_EBUSY (not connected). */
-    enum cm_err (*send)(void *ctx, struct cm_bytes header, struct cm_error *e);
+    /* To the coordinator; the payload (may be NULL) is borrowed. Errors: CM_EBUSY (not connected).
+     */
+    enum cm_err (*send)(void *ctx, struct cm_bytes header, struct cm_blob *payload,
+                        struct cm_error *e);
     /* Drops the connection and makes a new one, under a new transport address. */
     void (*reconnect)(void *ctx);
     /* Begins a job; wk_on_job_done comes later, never from inside this call. */

@@ -54,10 +54,11 @@ struct edge {
 /* --- effects: what the core asks for -------------------------------------------------------------
  */
 
-static enum cm_err send(void *ctx, struct cm_bytes header, struct cm_error *e)
+static enum cm_err send(void *ctx, struct cm_bytes header, struct cm_blob *payload,
+                        struct cm_error *e)
 {
     struct edge *edge = ctx;
-    return io_send(edge->socket, NULL, header, NULL, e);
+    return io_send(edge->socket, NULL, header, payload, e);
 }
 
 static uint64_t now_ns(void *ctx)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 enum { PROC_BYTES_MAX = 64 << 10, CGROUP_PATH_BYTES = 4096 };
@@ -88,15 +89,9 @@ unsigned io_cpu_count(void)
     return count > 0 ? count : 1;
 }
 
-size_t io_memory_self(void)
+uint64_t io_memory_peak_bytes(void)
 {
-    void *text;
-    size_t size;
-    unsigned long long pages = 0;
-    if (io_read_file("/proc/self/statm", PROC_BYTES_MAX, &text, &size, NULL))
-        return 0;
-    if (sscanf(text, "%*u %llu", &pages) != 1)
-        pages = 0;
-    free(text);
-    return (size_t)pages * (size_t)sysconf(_SC_PAGESIZE);
+    enum { UNIT = 1024 }; /* getrusage(2): kilobytes */
+    struct rusage usage;
+    return getrusage(RUSAGE_SELF, &usage) == 0 ? (uint64_t)usage.ru_maxrss * UNIT : 0;
 }

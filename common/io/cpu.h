@@ -1,8 +1,8 @@
-/* cpu.h: how much of this machine the process may use, and how much it holds. Any thread. */
+/* cpu.h: how much of this machine the process may use, and how much it held. Any thread. */
 #ifndef IO_CPU_H
 #define IO_CPU_H
 
-#include <stddef.h>
+#include <stdint.h>
 
 /* CPUs that this process may keep busy, at least 1: those of its affinity mask, and no more than
  * the quota of its cgroup (version 2) or of any cgroup above it. */
@@ -12,7 +12,7 @@ unsigned io_cpu_count(void);
  * and for anything that is not such a text. */
 unsigned io_cpu_quota_of_text(const char *text);
 
-/* Bytes of memory that this process holds (VmRSS); 0 where /proc cannot be read. */
-size_t io_memory_self(void);
+/* The most bytes of memory that this process ever held. */
+uint64_t io_memory_peak_bytes(void);
 
 #endif

@@ -37,7 +37,7 @@ struct search_args {
 /* One query between reading and printing. */
 struct flight {
     bool used, answered;
-    uint64_t first_ns, sent_ns;   /* when it was sent, first and last */
+    uint64_t first_ns;            /* when it was sent first */
     struct cli_query_label label; /* its name is owned */
     char *name;
     struct pr_query query;
@@ -122,7 +122,6 @@ static enum cm_err read_map(struct search *s, struct flight *f, uint64_t index, 
 
 static enum cm_err send_flight(struct search *s, struct flight *f, struct cm_error *e)
 {
-    f->sent_ns = io_now_ns();
     return cli_client_query(s->client, &f->query, f->map, e);
 }
 
@@ -221,18 +220,15 @@ static enum cm_err on_error(struct search *s, const struct pr_error *error, stru
     return cm_fail(e, code, "query %" PRIu64 ": %s", f->label.index, error->text);
 }
 
-/* The coordinator lives, but does it know our queries? One that started after they were sent does
- * not, nor does one that has no query at all: the answer came before this, or went to the address
- * that we had before the connection broke. They are sent again. */
+/* The coordinator lives, but does it know our queries? If it has none of ours, it was restarted, or
+ * the connection broke and we have another address now. They are sent again. */
 static enum cm_err on_status(struct search *s, const struct pr_status *status, struct cm_error *e)
 {
     enum cm_err rc = CM_OK;
-    uint64_t now = io_now_ns();
-    bool has_none = status->queries_waiting + status->queries_inflight == 0;
     s->asked = false;
-    for (size_t i = 0; !rc && i < WINDOW; i++) {
+    for (size_t i = 0; !rc && i < WINDOW && status->queries_yours == 0; i++) {
         struct flight *f = &s->ring[i];
-        if (f->used && !f->answered && (has_none || now - f->sent_ns > ms(status->uptime_ms)))
+        if (f->used && !f->answered)
             rc = send_flight(s, f, e);
     }
     return rc;

@@ -10,7 +10,8 @@
 static void print_text(const char *endpoint, const struct pr_status *s)
 {
     char text[CM_FINGERPRINT_TEXT_BYTES];
-    printf("coordinator  %s, up %.1f s\n", endpoint, (double)s->uptime_ms / 1000);
+    printf("coordinator  %s, up %.1f s, %.1f MB of memory at the most\n", endpoint,
+           (double)s->uptime_ms / 1000, (double)s->memory_bytes / 1e6);
     if (s->has_gallery)
         printf("gallery      %s, %" PRIu64 " images (%s)\nshards       %u of %u served\n",
                cm_fingerprint_text(&s->gallery.gallery, text), s->gallery.images,
@@ -67,13 +68,14 @@ static enum cm_err print_json(const struct pr_status *s, struct cm_error *e)
 {
     const struct pr_counters *c = &s->counters;
     json_t *root = json_pack(
-        "{s:I, s:o, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "uptime_ms",
-        (json_int_t)s->uptime_ms, "gallery", gallery_json(s), "shards_covered",
-        (int)s->shards_covered, "queries_waiting", (int)s->queries_waiting, "queries_inflight",
-        (int)s->queries_inflight, "counters", "queries", (json_int_t)c->queries, "answers",
-        (json_int_t)c->answers, "partial", (json_int_t)c->partial, "errors", (json_int_t)c->errors,
-        "garbage", (json_int_t)c->garbage, "refused", (json_int_t)c->refused, "disconnects",
-        (json_int_t)c->disconnects, "workers", workers_json(s));
+        "{s:I, s:I, s:o, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "uptime_ms",
+        (json_int_t)s->uptime_ms, "memory_bytes", (json_int_t)s->memory_bytes, "gallery",
+        gallery_json(s), "shards_covered", (int)s->shards_covered, "queries_waiting",
+        (int)s->queries_waiting, "queries_inflight", (int)s->queries_inflight, "counters",
+        "queries", (json_int_t)c->queries, "answers", (json_int_t)c->answers, "partial",
+        (json_int_t)c->partial, "errors", (json_int_t)c->errors, "garbage", (json_int_t)c->garbage,
+        "refused", (json_int_t)c->refused, "disconnects", (json_int_t)c->disconnects, "workers",
+        workers_json(s));
     return cli_print_json(root, e);
 }
 

@@ -22,7 +22,8 @@ enum {
     MISSING = 29,
     POSITIVES = 30,
     COUNTS = 31,
-    FIELDS = 16,
+    GALLERY = 32,
+    FIELDS = 17,
 };
 
 static enum cm_err check_missing(const struct pr_measured *m, struct cm_error *e)
@@ -93,6 +94,8 @@ enum cm_err pr_measured_pack(const struct pr_measured *m, struct pr_buffer *out,
     pr_positives_write(&w, &m->positives);
     pr_write_key(&w, COUNTS);
     pr_counts_list_write(&w, &m->counts);
+    pr_write_key(&w, GALLERY);
+    pr_write_fingerprint(&w, &m->gallery);
     return pr_writer_close(&w, out);
 }
 
@@ -102,6 +105,7 @@ enum cm_err pr_measured_unpack(struct cm_bytes header, struct pr_measured *out, 
     struct pr_fields f;
     pr_reader_open_message(&r, &f, header, PR_MEASURED, e);
     *out = (struct pr_measured){.id = r.envelope.id, .epoch = r.envelope.epoch};
+    out->gallery = pr_get_fingerprint(&f, GALLERY, "gallery");
     out->images = pr_get_u64(&f, IMAGES, "images");
     out->shards = pr_get_u32(&f, SHARDS, "shards");
     pr_census_read(&f, CENSUS, &out->census);

@@ -15,8 +15,9 @@
 struct pr_measured {
     struct cm_query_id id; /* the EVALUATE's */
     uint64_t epoch;
-    uint64_t images; /* of the gallery, 1..CM_IMAGES_MAX */
-    uint32_t shards; /* of the gallery, 1..CM_SHARDS_MAX */
+    struct cm_fingerprint gallery; /* over which it was measured */
+    uint64_t images;               /* of the gallery, 1..CM_IMAGES_MAX */
+    uint32_t shards;               /* of the gallery, 1..CM_SHARDS_MAX */
     /* If any is missing: census, overflowed, positives and counts are 0. Else valid + same_camera +
      * junk = images; distractors + positives <= valid. */
     struct pr_census census;

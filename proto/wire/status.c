@@ -21,7 +21,9 @@ enum {
     QUERIES_INFLIGHT = 26,
     MEMBERS = 27,
     DISCONNECTS = 28,
-    FIELDS = 12, /* without GALLERY */
+    QUERIES_YOURS = 29,
+    MEMORY_BYTES = 30,
+    FIELDS = 14, /* without GALLERY */
 };
 
 static enum cm_err check(const struct pr_status *m, struct cm_error *e)
@@ -66,6 +68,8 @@ enum cm_err pr_status_pack(const struct pr_status *m, struct pr_buffer *out, str
     write_counters(&w, &m->counters);
     pr_put_u64(&w, QUERIES_WAITING, m->queries_waiting);
     pr_put_u64(&w, QUERIES_INFLIGHT, m->queries_inflight);
+    pr_put_u64(&w, QUERIES_YOURS, m->queries_yours);
+    pr_put_u64(&w, MEMORY_BYTES, m->memory_bytes);
     pr_write_key(&w, MEMBERS);
     pr_write_list(&w, m->members_count);
     for (size_t i = 0; i < m->members_count && !w.rc; i++)
@@ -112,6 +116,8 @@ enum cm_err pr_status_unpack(struct cm_bytes header, struct pr_status *out, stru
     read_counters(&f, &out->counters);
     out->queries_waiting = pr_get_u32(&f, QUERIES_WAITING, "queries_waiting");
     out->queries_inflight = pr_get_u32(&f, QUERIES_INFLIGHT, "queries_inflight");
+    out->queries_yours = pr_get_u32(&f, QUERIES_YOURS, "queries_yours");
+    out->memory_bytes = pr_get_u64(&f, MEMORY_BYTES, "memory_bytes");
     read_members(&f, out);
     if (!r.rc)
         r.rc = check(out, e);

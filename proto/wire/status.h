@@ -29,8 +29,10 @@ struct pr_status {
     struct pr_gallery_info gallery;
     uint32_t shards_covered; /* held by a READY member; at most the gallery's shards, or 0 */
     struct pr_counters counters;
-    uint32_t queries_waiting;
+    uint32_t queries_waiting; /* evaluations counted in, here and in the two below */
     uint32_t queries_inflight;
+    uint32_t queries_yours; /* of both, those of the client that asks */
+    uint64_t memory_bytes;  /* the most that the coordinator ever had resident */
     /* At most CM_MEMBERS_MAX. Unpacking allocates them; a sender may point where it likes. */
     struct pr_member *members;
     size_t members_count;

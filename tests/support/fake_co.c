@@ -33,6 +33,12 @@ static uint64_t now_ns(void *ctx)
     return ((struct fake_co *)ctx)->now_ns;
 }
 
+static uint64_t memory_bytes(void *ctx)
+{
+    (void)ctx;
+    return FAKE_MEMORY_BYTES;
+}
+
 static void init(struct fake_co *f, bool allow_mixed)
 {
     struct cm_error e;
@@ -47,7 +53,7 @@ static void init(struct fake_co *f, bool allow_mixed)
     int fd = memfd_create("log", 0);
     cr_assert(fd >= 0);
     cm_log_init(&f->log, fd, CM_LOG_DEBUG, "coordinator");
-    struct co_io io = {.ctx = f, .send = send, .now_ns = now_ns};
+    struct co_io io = {.ctx = f, .send = send, .now_ns = now_ns, .memory_bytes = memory_bytes};
     cr_assert_eq(co_new(&f->core, &config, &io, &f->log, &e), CM_OK, "%s", e.text);
 }
 
@@ -193,6 +199,33 @@ void fake_co_query(struct fake_co *f, const char *client, uint64_t id, uint32_t 
     cm_blob_unref(&map);
 }
 
+void fake_co_evaluate(struct fake_co *f, const char *client, uint64_t id, int64_t pid,
+                      int32_t camid, bool want_scores)
+{
+    struct cm_blob *map = fake_map(id);
+    struct pr_evaluate evaluate = {
+        .id = {id},
+        .pid = pid,
+        .camid = camid,
+        .want_scores = want_scores,
+        .dtype = CM_DTYPE_F32,
+        .height = 2,
+        .width = 1,
+        .channels = 2,
+        .payload_crc32c = cm_crc32c(0, cm_blob_data(map), cm_blob_size(map)),
+    };
+    struct pr_buffer packed;
+    fake_co_get_packed(f, client, pr_evaluate_pack(&evaluate, &packed, NULL), &packed, map);
+    cm_blob_unref(&map);
+}
+
+void fake_co_get_packed(struct fake_co *f, const char *node, enum cm_err packing,
+                        struct pr_buffer *packed, struct cm_blob *payload)
+{
+    cr_assert_eq(packing, CM_OK, "the test's own message is bad");
+    get_packed(f, node, packed, payload);
+}
+
 void fake_co_result(struct fake_co *f, const char *node, const struct pr_result *result)
 {
     struct pr_buffer packed;
@@ -250,6 +283,36 @@ struct pr_answer fake_co_take_answer(struct fake_co *f, const char *client)
     cr_assert_eq(pr_answer_unpack(m->header, &answer, &e), CM_OK, "%s", e.text);
     test_message_free(m);
     return answer;
+}
+
+struct pr_measured fake_co_take_measured(struct fake_co *f, const char *client)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, client, PR_MEASURED);
+    struct pr_measured measured;
+    struct cm_error e;
+    cr_assert_eq(pr_measured_unpack(m->header, &measured, &e), CM_OK, "%s", e.text);
+    test_message_free(m);
+    return measured;
+}
+
+struct pr_measure fake_co_take_measure(struct fake_co *f, const char *node)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, node, PR_MEASURE);
+    struct pr_measure measure;
+    struct cm_error e;
+    cr_assert_eq(pr_measure_unpack(m->header, &measure, &e), CM_OK, "%s", e.text);
+    test_message_free(m);
+    return measure;
+}
+
+struct pr_count fake_co_take_count(struct fake_co *f, const char *node)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, node, PR_COUNT);
+    struct pr_count count;
+    struct cm_error e;
+    cr_assert_eq(pr_count_unpack(m->header, &count, &e), CM_OK, "%s", e.text);
+    test_message_free(m);
+    return count;
 }
 
 struct pr_error fake_co_take_error(struct fake_co *f, const char *client)

@@ -6,7 +6,11 @@
 #include "common/limits.h"
 #include "coordinator/coordinator.h"
 #include "proto/wire/answer.h"
+#include "proto/wire/count.h"
 #include "proto/wire/error.h"
+#include "proto/wire/evaluate.h"
+#include "proto/wire/measure.h"
+#include "proto/wire/measured.h"
 #include "proto/wire/query.h"
 #include "proto/wire/result.h"
 #include "proto/wire/search.h"
@@ -22,6 +26,7 @@
 #define FAKE_START_NS      UINT64_C(7000000000)
 #define FAKE_HEARTBEAT_NS  (1000 * FAKE_MS)
 #define FAKE_DEAD_AFTER_NS (5000 * FAKE_MS)
+#define FAKE_MEMORY_BYTES  UINT64_C(12345678)
 
 struct fake_co {
     struct co_core *core;
@@ -69,6 +74,10 @@ struct pr_query fake_query(uint64_t id, uint32_t k, uint32_t deadline_ms);
 void fake_co_query_as(struct fake_co *f, const char *client, const struct pr_query *query,
                       struct cm_blob *map);
 
+/* An evaluation of fake_map(id) with these labels. */
+void fake_co_evaluate(struct fake_co *f, const char *client, uint64_t id, int64_t pid,
+                      int32_t camid, bool want_scores);
+
 /* `node` answers for one shard of search `id`: all of it, as fake_score has it for query `query`;
  * or as given. */
 void fake_co_score(struct fake_co *f, const char *node, uint64_t id, uint32_t shard, uint64_t query,
@@ -77,9 +86,15 @@ void fake_co_result(struct fake_co *f, const char *node, const struct pr_result 
 
 /* Takes the next message to `name`, which must be of that type. The caller calls pr_..._fini. */
 struct pr_search fake_co_take_search(struct fake_co *f, const char *node);
+struct pr_measure fake_co_take_measure(struct fake_co *f, const char *node);
+struct pr_count fake_co_take_count(struct fake_co *f, const char *node);
 struct pr_answer fake_co_take_answer(struct fake_co *f, const char *client);
+struct pr_measured fake_co_take_measured(struct fake_co *f, const char *client);
 struct pr_error fake_co_take_error(struct fake_co *f, const char *client);
 struct pr_status fake_co_take_status(struct fake_co *f, const char *client);
+/* `node` sends a packed message, which is freed. */
+void fake_co_get_packed(struct fake_co *f, const char *node, enum cm_err packing,
+                        struct pr_buffer *packed, struct cm_blob *payload);
 /* The same, of whatever type; only the envelope is kept. */
 struct pr_envelope fake_co_take(struct fake_co *f, const char *name, uint32_t type);
 

@@ -69,6 +69,12 @@ struct cm_image_meta fake_meta(uint64_t image, char name[FAKE_NAME_BYTES])
         .pid = (int64_t)(image / 3), .timestamp = -1, .camid = (int32_t)(image % 5), .name = name};
 }
 
+static float finite_score(uint64_t query, uint64_t image)
+{
+    float score = fake_score(query, image);
+    return isfinite(score) ? score : -INFINITY;
+}
+
 static int compare(const void *a, const void *b)
 {
     const struct cm_hit *x = a, *y = b;
@@ -92,4 +98,47 @@ size_t fake_ranking(uint64_t query, const unsigned char *covered, uint64_t image
         out[i] = all[i];
     free(all);
     return kept;
+}
+
+/* Labels alone. */
+static bool is_valid(int64_t pid, int32_t camid, uint64_t image)
+{
+    char name[FAKE_NAME_BYTES];
+    struct cm_image_meta m = fake_meta(image, name);
+    return m.pid != -1 && !(m.pid == pid && m.camid == camid);
+}
+
+size_t fake_positives(uint64_t query, int64_t pid, int32_t camid, uint64_t first, uint64_t count,
+                      struct pr_census *census, struct cm_hit *out)
+{
+    size_t found = 0;
+    *census = (struct pr_census){0};
+    for (uint64_t i = first; i < first + count; i++) {
+        char name[FAKE_NAME_BYTES];
+        struct cm_image_meta m = fake_meta(i, name);
+        bool valid = is_valid(pid, camid, i);
+        census->valid += valid;
+        census->junk += m.pid == -1;
+        census->same_camera += m.pid == pid && m.camid == camid;
+        census->distractors += m.pid == 0;
+        if (valid && m.pid == pid)
+            out[found++] = (struct cm_hit){finite_score(query, i), i};
+    }
+    qsort(out, found, sizeof *out, compare);
+    return found;
+}
+
+struct pr_counts fake_counts(uint64_t query, int64_t pid, int32_t camid, uint64_t first,
+                             uint64_t count, const struct cm_hit *positive)
+{
+    struct pr_counts c = {0};
+    for (uint64_t i = first; i < first + count; i++) {
+        float score = finite_score(query, i);
+        if (!is_valid(pid, camid, i))
+            continue;
+        c.higher += score > positive->score;
+        c.equal += score == positive->score;
+        c.equal_lower += score == positive->score && i < positive->image;
+    }
+    return c;
 }

@@ -7,6 +7,7 @@
 #include "proto/wire/gallery_info.h"
 #include "proto/wire/hello.h"
 #include "proto/wire/hits.h"
+#include "proto/wire/positives.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -31,6 +32,14 @@ float fake_score(uint64_t query, uint64_t image);
 /* The labels of an image: pid image / 3, camid image % 5, a name such as "image-7" in `name`. */
 enum { FAKE_NAME_BYTES = 32 };
 struct cm_image_meta fake_meta(uint64_t image, char name[FAKE_NAME_BYTES]);
+
+/* The truth about one evaluation, counted pair by pair: of the images first .. first + count - 1,
+ * the census and the positives, best first (their number is returned; `out` has room for all); and
+ * how all `images` of the gallery count against one positive. */
+size_t fake_positives(uint64_t query, int64_t pid, int32_t camid, uint64_t first, uint64_t count,
+                      struct pr_census *census, struct cm_hit *out);
+struct pr_counts fake_counts(uint64_t query, int64_t pid, int32_t camid, uint64_t first,
+                             uint64_t count, const struct cm_hit *positive);
 
 /* The best min(k, images) of the images for which covered[image] is not 0, in `out`; how many. */
 size_t fake_ranking(uint64_t query, const unsigned char *covered, uint64_t images, size_t k,

@@ -13,12 +13,13 @@
 
 /* --- the io ----------------------------------------------------------------------------------- */
 
-static enum cm_err send(void *ctx, struct cm_bytes header, struct cm_error *e)
+static enum cm_err send(void *ctx, struct cm_bytes header, struct cm_blob *payload,
+                        struct cm_error *e)
 {
     struct fake_wk *f = ctx;
     if (f->send_fails)
         return cm_fail(e, f->send_fails, "the coordinator does not listen");
-    test_mailbox_put(&f->sent, NULL, header, NULL);
+    test_mailbox_put(&f->sent, NULL, header, payload);
     return CM_OK;
 }
 
@@ -198,6 +199,40 @@ void fake_wk_search(struct fake_wk *f, uint64_t query, uint32_t k, uint64_t time
     cm_blob_unref(&map);
 }
 
+void fake_wk_measure_as(struct fake_wk *f, const struct pr_measure *measure, struct cm_blob *map)
+{
+    struct pr_buffer packed;
+    get(f, pr_measure_pack(measure, &packed, NULL), &packed, map);
+}
+
+void fake_wk_measure(struct fake_wk *f, uint64_t query, int64_t pid, int32_t camid,
+                     bool want_scores, uint32_t first, uint32_t count)
+{
+    struct cm_shard_id shards[FAKE_WK_SHARDS_MAX];
+    struct cm_blob *map = fake_map(query);
+    for (uint32_t i = 0; i < count; i++)
+        shards[i] = (struct cm_shard_id){first + i};
+    struct pr_measure measure = {
+        .id = {query},
+        .pid = pid,
+        .camid = camid,
+        .want_scores = want_scores,
+        .dtype = CM_DTYPE_F32,
+        .payload_crc32c = cm_crc32c(0, cm_blob_data(map), cm_blob_size(map)),
+        .shards = shards,
+        .shards_count = count,
+    };
+    fake_wk_measure_as(f, &measure, map);
+    cm_blob_unref(&map);
+}
+
+void fake_wk_count(struct fake_wk *f, uint64_t query, const struct pr_positives *positives)
+{
+    struct pr_count count = {.id = {query}, .positives = *positives};
+    struct pr_buffer packed;
+    get(f, pr_count_pack(&count, &packed, NULL), &packed, NULL);
+}
+
 /* --- jobs ------------------------------------------------------------------------------------- */
 
 /* Takes job `i` back from the "threads". */
@@ -285,4 +320,24 @@ struct pr_result fake_wk_take_result(struct fake_wk *f)
     cr_assert_eq(pr_result_unpack(m->header, &result, &e), CM_OK, "%s", e.text);
     test_message_free(m);
     return result;
+}
+
+struct pr_positives_message fake_wk_take_positives(struct fake_wk *f)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, "", PR_POSITIVES);
+    struct pr_positives_message message;
+    struct cm_error e;
+    cr_assert_eq(pr_positives_unpack(m->header, &message, &e), CM_OK, "%s", e.text);
+    test_message_free(m);
+    return message;
+}
+
+struct pr_counts_message fake_wk_take_counts(struct fake_wk *f)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, "", PR_COUNTS);
+    struct pr_counts_message message;
+    struct cm_error e;
+    cr_assert_eq(pr_counts_unpack(m->header, &message, &e), CM_OK, "%s", e.text);
+    test_message_free(m);
+    return message;
 }

@@ -4,6 +4,9 @@
 #define TEST_FAKE_WK_H
 
 #include "common/log.h"
+#include "proto/wire/count.h"
+#include "proto/wire/measure.h"
+#include "proto/wire/positives.h"
 #include "proto/wire/result.h"
 #include "proto/wire/search.h"
 #include "tests/support/fake_gallery.h"
@@ -74,6 +77,12 @@ void fake_wk_search(struct fake_wk *f, uint64_t query, uint32_t k, uint64_t time
                     uint32_t first, uint32_t count);
 void fake_wk_search_as(struct fake_wk *f, const struct pr_search *search, struct cm_blob *map);
 
+/* An evaluation of fake_map(query), likewise. */
+void fake_wk_measure(struct fake_wk *f, uint64_t query, int64_t pid, int32_t camid,
+                     bool want_scores, uint32_t first, uint32_t count);
+void fake_wk_measure_as(struct fake_wk *f, const struct pr_measure *measure, struct cm_blob *map);
+void fake_wk_count(struct fake_wk *f, uint64_t query, const struct pr_positives *positives);
+
 /* Finishes job number `i` of those out, which must be of this kind (and of the held shard and block
  * given, if it scores). */
 void fake_wk_finish(struct fake_wk *f, size_t i);
@@ -88,5 +97,8 @@ void fake_wk_finish_all(struct fake_wk *f);
  */
 struct pr_envelope fake_wk_take(struct fake_wk *f, uint32_t type);
 struct pr_result fake_wk_take_result(struct fake_wk *f);
+/* Likewise: to pr_positives_message_fini, to pr_counts_fini. */
+struct pr_positives_message fake_wk_take_positives(struct fake_wk *f);
+struct pr_counts_message fake_wk_take_counts(struct fake_wk *f);
 
 #endif

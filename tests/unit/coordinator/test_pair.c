@@ -44,6 +44,7 @@ struct world {
     uint32_t k[QUERIES + 2];
     unsigned answers[QUERIES + 2];
     unsigned whole, partial;
+    unsigned measured, unmeasured; /* evaluations over the whole gallery, and those that failed */
 };
 
 static struct fake_wk_options options_of(struct world *w, int i)
@@ -150,7 +151,7 @@ static void arrive(struct world *w, int i, struct test_message *m, bool up)
     if (up) {
         fake_co_get(&w->co, p->address, m->header, m->payload);
     } else {
-        if (m->envelope.type == PR_SEARCH) {
+        if (m->envelope.type == PR_SEARCH || m->envelope.type == PR_MEASURE) {
             memcpy(&query, cm_blob_data(m->payload), sizeof query);
             w->query_of[m->envelope.id.v + 1] = (uint64_t)query;
         }
@@ -226,11 +227,61 @@ static void check_answer(struct world *w, const struct pr_answer *a)
     w->partial += a->missing_count > 0;
 }
 
+/* The labels of an evaluation. */
+static int64_t pid_of(uint64_t query)
+{
+    return 1 + (int64_t)(query % 12);
+}
+
+static int32_t camid_of(uint64_t query)
+{
+    return (int32_t)(query % 5);
+}
+
+/* An evaluation covers the whole gallery, or says what it lacks and nothing else. */
+static void check_measured(struct world *w, const struct pr_measured *m)
+{
+    uint64_t query = m->id.v;
+    struct cm_hit expected[IMAGES];
+    struct pr_census census;
+    w->unmeasured += m->missing_count > 0;
+    w->measured += m->missing_count == 0;
+    if (m->missing_count > 0)
+        return;
+    size_t count =
+        fake_positives(query, pid_of(query), camid_of(query), 0, IMAGES, &census, expected);
+    cr_assert_eq(memcmp(&m->census, &census, sizeof census), 0);
+    cr_assert_eq(m->positives.count, count);
+    for (size_t i = 0; i < count; i++) {
+        struct pr_counts c =
+            fake_counts(query, pid_of(query), camid_of(query), 0, IMAGES, &expected[i]);
+        cr_assert_eq(m->positives.items[i].image, expected[i].image);
+        cr_assert(m->positives.items[i].score == expected[i].score);
+        cr_assert_eq(memcmp(&m->counts.items[i], &c, sizeof c), 0,
+                     "query %" PRIu64 ", positive %zu", query, i);
+    }
+}
+
+static void read_measured(struct world *w, const struct test_message *m)
+{
+    struct pr_measured measured;
+    struct cm_error e;
+    cr_assert_eq(pr_measured_unpack(m->header, &measured, &e), CM_OK, "%s", e.text);
+    check_measured(w, &measured);
+    w->answers[measured.id.v]++;
+    pr_measured_fini(&measured);
+}
+
 static void read_answers(struct world *w)
 {
     for (struct test_message *m; (m = test_mailbox_pop(&w->to_client)) != NULL;) {
         struct pr_answer answer;
         struct cm_error e;
+        if (m->envelope.type == PR_MEASURED) {
+            read_measured(w, m);
+            test_message_free(m);
+            continue;
+        }
         cr_assert_eq(m->envelope.type, PR_ANSWER);
         cr_assert_eq(pr_answer_unpack(m->header, &answer, &e), CM_OK, "%s", e.text);
         check_answer(w, &answer);
@@ -262,6 +313,15 @@ static void ask(struct world *w, uint64_t query, uint32_t deadline_ms)
     fake_co_query(&w->co, "client", query, w->k[query], deadline_ms);
 }
 
+/* Every third is an evaluation. */
+static void ask_something(struct world *w, uint64_t query)
+{
+    if (query % 3 == 0)
+        fake_co_evaluate(&w->co, "client", query, pid_of(query), camid_of(query), false);
+    else
+        ask(w, query, 20 + (uint32_t)test_random_below(&w->seed, 1000));
+}
+
 static void upset(struct world *w)
 {
     int i = (int)test_random_below(&w->seed, WORKERS);
@@ -271,7 +331,12 @@ static void upset(struct world *w)
         die(w, i);
 }
 
-static void simulate(uint64_t seed, unsigned *whole, unsigned *partial)
+/* What came of all seeds. */
+struct sums {
+    unsigned whole, partial, measured, unmeasured;
+};
+
+static void simulate(uint64_t seed, struct sums *sums)
 {
     struct world *w = calloc(1, sizeof *w);
     cr_assert(w != NULL);
@@ -281,7 +346,7 @@ static void simulate(uint64_t seed, unsigned *whole, unsigned *partial)
         be_born(w, i);
     run(w, 2 * DELAY_MS);
     for (uint64_t query = 1; query <= QUERIES; query++) {
-        ask(w, query, 20 + (uint32_t)test_random_below(&w->seed, 1000));
+        ask_something(w, query);
         run(w, test_random_below(&w->seed, PAUSE_MS));
         if (test_random_below(&w->seed, 4) == 0)
             upset(w);
@@ -291,8 +356,10 @@ static void simulate(uint64_t seed, unsigned *whole, unsigned *partial)
             be_born(w, i);
     run(w, QUIET_MS);
     cr_assert(co_idle(w->co.core), "seed %" PRIu64 "", seed);
-    *whole += w->whole;
-    *partial += w->partial;
+    sums->whole += w->whole;
+    sums->partial += w->partial;
+    sums->measured += w->measured;
+    sums->unmeasured += w->unmeasured;
     unsigned whole_before = w->whole;
     ask(w, QUERIES + 1, 60000);
     run(w, 1000);
@@ -310,8 +377,10 @@ static void simulate(uint64_t seed, unsigned *whole, unsigned *partial)
 
 Test(co_pair, every_query_gets_one_true_answer)
 {
-    unsigned whole = 0, partial = 0;
+    struct sums sums = {0};
     for (uint64_t seed = 1; seed <= 20; seed++)
-        simulate(seed, &whole, &partial);
-    cr_assert(whole > 30 && partial > 30, "%u whole, %u partial: too tame a test", whole, partial);
+        simulate(seed, &sums);
+    cr_assert(sums.whole > 30 && sums.partial > 30 && sums.measured > 30 && sums.unmeasured > 10,
+              "%u whole, %u partial, %u measured, %u not: too tame a test", sums.whole,
+              sums.partial, sums.measured, sums.unmeasured);
 }

@@ -404,6 +404,8 @@ static void round_trip_status(const struct pr_status *m)
     cr_assert_eq(memcmp(&got.counters, &m->counters, sizeof got.counters), 0);
     cr_assert_eq(got.queries_waiting, m->queries_waiting);
     cr_assert_eq(got.queries_inflight, m->queries_inflight);
+    cr_assert_eq(got.queries_yours, m->queries_yours);
+    cr_assert_eq(got.memory_bytes, m->memory_bytes);
     cr_assert_eq(got.members_count, m->members_count);
     for (size_t i = 0; i < m->members_count; i++)
         expect_same_member(&got.members[i], &m->members[i]);
@@ -444,6 +446,8 @@ Test(wire_status, both_ends_go_round)
                            .counters = {1, UINT64_MAX, 2, UINT64_MAX - 1, 3, UINT64_MAX - 2, 4},
                            .queries_waiting = UINT32_MAX,
                            .queries_inflight = UINT32_MAX - 1,
+                           .queries_yours = UINT32_MAX - 2,
+                           .memory_bytes = UINT64_MAX,
                            .members = members,
                            .members_count = CM_MEMBERS_MAX};
     round_trip_status(&m);

@@ -197,6 +197,8 @@ static enum cm_err pack_status(struct pr_buffer *out, struct cm_error *e)
         .counters = {21, 20, 3, 1, 2, 4, 9},
         .queries_waiting = 6,
         .queries_inflight = 2,
+        .queries_yours = 1,
+        .memory_bytes = 12345678,
         .members = members,
         .members_count = 2,
     };
@@ -276,6 +278,7 @@ static enum cm_err pack_measured(struct pr_buffer *out, struct cm_error *e)
     struct pr_measured m = {
         .id = {2},
         .epoch = 4,
+        .gallery = {{9, 8, 7}},
         .images = 1000000,
         .shards = 300,
         .census = {.valid = 950000, .same_camera = 30000, .junk = 20000, .distractors = 9000},

@@ -152,9 +152,10 @@ Test(wk_link, leaves_when_its_searches_are_done)
     wk_leave(f.core);
     cr_assert_eq(f.sent.count, 0);
     cr_assert(!wk_idle(f.core));
-    fake_wk_control(&f, PR_REHELLO, 0);
     fake_wk_finish_all(&f);
     cr_assert_eq(test_mailbox_count(&f.sent, NULL, PR_RESULT), 2);
+    cr_assert(!wk_idle(f.core));
+    fake_wk_control(&f, PR_REHELLO, 0);
     cr_assert_eq(test_mailbox_count(&f.sent, NULL, PR_HELLO), 0);
     cr_assert(wk_idle(f.core));
     fake_wk_fini(&f);
