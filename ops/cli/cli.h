@@ -10,6 +10,7 @@ int cli_import(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_verify(int argc, char **argv);
 int cli_search(int argc, char **argv);
+int cli_eval(int argc, char **argv);
 int cli_score(int argc, char **argv);
 int cli_status(int argc, char **argv);
 int cli_up(int argc, char **argv);

@@ -98,6 +98,14 @@ enum cm_err cli_client_query(struct cli_client *c, const struct pr_query *query,
     return rc ? rc : send_packed(c, &packed, map, e);
 }
 
+enum cm_err cli_client_evaluate(struct cli_client *c, const struct pr_evaluate *evaluate,
+                                struct cm_blob *map, struct cm_error *e)
+{
+    struct pr_buffer packed;
+    enum cm_err rc = pr_evaluate_pack(evaluate, &packed, e);
+    return rc ? rc : send_packed(c, &packed, map, e);
+}
+
 enum cm_err cli_client_ask_status(struct cli_client *c, struct cm_error *e)
 {
     struct pr_control request = {.type = PR_STATUS_REQUEST, .id = {++c->status_id}};
@@ -127,8 +135,23 @@ enum cm_err cli_client_status(struct cli_client *c, struct pr_status *status, st
     return rc;
 }
 
-static enum cm_err decode(struct cm_bytes header, struct cli_reply *out, struct cm_error *e)
+static enum cm_err decode_scores(const struct io_incoming *in, struct cli_reply *out,
+                                 struct cm_error *e)
 {
+    struct cm_bytes bytes = {NULL, 0};
+    if (in->payload)
+        bytes = (struct cm_bytes){cm_blob_data(in->payload), cm_blob_size(in->payload)};
+    enum cm_err rc = pr_scores_unpack(in->header, &out->u.scores, e);
+    if (!rc)
+        rc = pr_scores_check_payload(&out->u.scores, bytes, e);
+    if (!rc)
+        out->payload = cm_blob_ref(in->payload);
+    return rc;
+}
+
+static enum cm_err decode(const struct io_incoming *in, struct cli_reply *out, struct cm_error *e)
+{
+    struct cm_bytes header = in->header;
     struct pr_envelope envelope;
     enum cm_err rc = pr_peek(header, &envelope, e);
     if (rc)
@@ -136,6 +159,12 @@ static enum cm_err decode(struct cm_bytes header, struct cli_reply *out, struct 
     switch (envelope.type) {
     case PR_ANSWER:
         rc = pr_answer_unpack(header, &out->u.answer, e);
+        break;
+    case PR_MEASURED:
+        rc = pr_measured_unpack(header, &out->u.measured, e);
+        break;
+    case PR_SCORES:
+        rc = decode_scores(in, out, e);
         break;
     case PR_ERROR:
         rc = pr_error_unpack(header, &out->u.error, e);
@@ -163,7 +192,7 @@ enum cm_err cli_client_receive(struct cli_client *c, unsigned timeout_ms, struct
         return rc;
     rc = io_recv(c->socket, &in, e);
     if (!rc)
-        rc = decode(in.header, out, e);
+        rc = decode(&in, out, e);
     io_incoming_fini(&in);
     return rc == CM_EBUSY ? cm_fail(e, CM_ETIMEOUT, "no reply") : rc;
 }
@@ -172,6 +201,9 @@ void cli_reply_fini(struct cli_reply *r)
 {
     if (r->type == PR_ANSWER)
         pr_answer_fini(&r->u.answer);
+    if (r->type == PR_MEASURED)
+        pr_measured_fini(&r->u.measured);
+    cm_blob_unref(&r->payload);
     if (r->type == PR_STATUS)
         pr_status_fini(&r->u.status);
     *r = (struct cli_reply){0};

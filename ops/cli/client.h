@@ -6,7 +6,10 @@
 #include "common/err.h"
 #include "proto/wire/answer.h"
 #include "proto/wire/error.h"
+#include "proto/wire/evaluate.h"
+#include "proto/wire/measured.h"
 #include "proto/wire/query.h"
+#include "proto/wire/scores.h"
 #include "proto/wire/status.h"
 
 #include <stdbool.h>
@@ -34,18 +37,27 @@ enum cm_err cli_client_query(struct cli_client *c, const struct pr_query *query,
                              struct cm_blob *map, struct cm_error *e)
     __attribute__((warn_unused_result));
 
+/* The same for an evaluation. */
+enum cm_err cli_client_evaluate(struct cli_client *c, const struct pr_evaluate *evaluate,
+                                struct cm_blob *map, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
 /* Asks for the status without waiting for it: cli_client_receive brings it. */
 enum cm_err cli_client_ask_status(struct cli_client *c, struct cm_error *e)
     __attribute__((warn_unused_result));
 
 /* What cli_client_receive brought. */
 struct cli_reply {
-    uint32_t type; /* PR_ANSWER, PR_ERROR or PR_STATUS: which of the union */
+    uint32_t
+        type; /* PR_ANSWER, PR_MEASURED, PR_SCORES, PR_ERROR or PR_STATUS: which of the union */
     union {
         struct pr_answer answer;
+        struct pr_measured measured;
+        struct pr_scores scores;
         struct pr_error error;
         struct pr_status status;
     } u;
+    struct cm_blob *payload; /* of SCORES, checked: bytes of any alignment */
 };
 
 /* The next reply, released with cli_reply_fini after CM_OK. Errors: CM_ETIMEOUT (none came in

@@ -1,6 +1,8 @@
 /* json.c: see json.h. */
 #include "ops/cli/json.h"
 
+#include "ops/cli/textfile.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +29,22 @@ enum cm_err cli_print_json(json_t *root, struct cm_error *e)
 enum cm_err cli_print_json_exact(json_t *root, struct cm_error *e)
 {
     return print(root, DOUBLE_DIGITS, e);
+}
+
+enum cm_err cli_save_json_exact(json_t *root, const char *path, struct cm_error *e)
+{
+    struct cli_textfile text = {0};
+    if (!root)
+        return cm_fail(e, CM_ENOMEM, "cannot build the JSON");
+    enum cm_err rc = cli_textfile_open(&text, e);
+    if (!rc) {
+        json_dumpf(root, text.file, JSON_COMPACT | JSON_REAL_PRECISION(DOUBLE_DIGITS));
+        fputc('\n', text.file); /* a failure shows when the text ends */
+        rc = cli_textfile_save(&text, path, e);
+    }
+    cli_textfile_close(&text);
+    json_decref(root);
+    return rc;
 }
 
 json_t *cli_json_path(const char *path)

@@ -1,4 +1,4 @@
-/* json.h: JSON on stdout, one line a value. */
+/* json.h: JSON, one line a value, on stdout or as a file. */
 #ifndef CLI_JSON_H
 #define CLI_JSON_H
 
@@ -13,6 +13,10 @@ enum cm_err cli_print_json(json_t *root, struct cm_error *e);
 
 /* The same with seventeen digits, so that a double reads back as itself. */
 enum cm_err cli_print_json_exact(json_t *root, struct cm_error *e);
+
+/* The same into the file `path`, which appears whole or not at all. Errors: CM_ENOMEM, and those of
+ * proto/file/output.h. */
+enum cm_err cli_save_json_exact(json_t *root, const char *path, struct cm_error *e);
 
 /* A path as a JSON text. Paths are bytes: what is not UTF-8 has its bytes above 127 replaced by
  * '?'. NULL for want of memory. */

@@ -17,6 +17,7 @@ static const struct entry entries[] = {
     {"inspect", "what a gallery holds", cli_inspect},
     {"verify", "hold every byte of a gallery against its checksums", cli_verify},
     {"search", "rank a gallery for each query", cli_search},
+    {"eval", "Rank-k, mAP and mINP of labelled queries over a gallery", cli_eval},
     {"up", "run a coordinator and workers on this machine", cli_up},
     {"status", "who is in a cluster, and how it does", cli_status},
     {"score", "score every query against every gallery image: the whole matrix", cli_score},

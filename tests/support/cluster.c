@@ -11,30 +11,43 @@
 
 enum { PATH_BYTES = 1024, WORDS_MAX = 48, MORE_MAX = 16, WAIT_MS = 60000, POLL_MS = 20 };
 
-const struct test_material test_sample = {"ops/sample/model.safetensors",
-                                          "ops/sample/gallery.npy",
-                                          "ops/sample/query.npy",
-                                          112,
-                                          28,
-                                          NULL};
-const struct test_material test_small = {"tests/golden/data/tm_12x4_d64/model.safetensors",
-                                         "tests/golden/data/tm_12x4_d64/gallery.npy",
-                                         "tests/golden/data/tm_12x4_d64/query.npy",
-                                         9,
-                                         5,
-                                         NULL};
-const struct test_material test_odd = {"tests/golden/data/tm_5x3_d20/model.safetensors",
-                                       "tests/golden/data/tm_5x3_d20/gallery.npy",
-                                       "tests/golden/data/tm_5x3_d20/query.npy",
-                                       7,
-                                       4,
-                                       NULL};
-const struct test_material test_qaconv = {"tests/golden/data/qaconv_12x4_c64/model.safetensors",
-                                          "tests/golden/data/qaconv_12x4_c64/gallery.npy",
-                                          "tests/golden/data/qaconv_12x4_c64/query.npy",
-                                          9,
-                                          5,
-                                          NULL};
+const struct test_material test_sample = {
+    .model = "ops/sample/model.safetensors",
+    .gallery = "ops/sample/gallery.npy",
+    .query = "ops/sample/query.npy",
+    .images = 112,
+    .queries = 28,
+};
+const struct test_material test_labelled = {
+    .model = "ops/sample/model.safetensors",
+    .gallery = "ops/sample/gallery.npy",
+    .query = "ops/sample/query.npy",
+    .images = 112,
+    .queries = 28,
+    .gallery_labels = "ops/sample/gallery.csv",
+    .query_labels = "ops/sample/query.csv",
+};
+const struct test_material test_small = {
+    .model = "tests/golden/data/tm_12x4_d64/model.safetensors",
+    .gallery = "tests/golden/data/tm_12x4_d64/gallery.npy",
+    .query = "tests/golden/data/tm_12x4_d64/query.npy",
+    .images = 9,
+    .queries = 5,
+};
+const struct test_material test_odd = {
+    .model = "tests/golden/data/tm_5x3_d20/model.safetensors",
+    .gallery = "tests/golden/data/tm_5x3_d20/gallery.npy",
+    .query = "tests/golden/data/tm_5x3_d20/query.npy",
+    .images = 7,
+    .queries = 4,
+};
+const struct test_material test_qaconv = {
+    .model = "tests/golden/data/qaconv_12x4_c64/model.safetensors",
+    .gallery = "tests/golden/data/qaconv_12x4_c64/gallery.npy",
+    .query = "tests/golden/data/qaconv_12x4_c64/query.npy",
+    .images = 9,
+    .queries = 5,
+};
 
 /* A command line in the making. */
 struct words {
@@ -98,8 +111,11 @@ static char *find(const char *path, char out[PATH_BYTES])
 }
 
 /* Labels for one round of the material's images. Returns the path. */
-static const char *write_labels(struct test_cluster *c, const struct test_material *m)
+static const char *write_labels(struct test_cluster *c, const struct test_material *m,
+                                char own[PATH_BYTES])
 {
+    if (m->gallery_labels)
+        return find(m->gallery_labels, own);
     const char *path = test_cluster_path(c, "labels.csv");
     FILE *f = fopen(path, "w");
     cr_assert(f != NULL, "%s cannot be made", path);
@@ -113,8 +129,8 @@ static const char *write_labels(struct test_cluster *c, const struct test_materi
 void test_import(struct test_cluster *c, const char *name, const struct test_material *m,
                  unsigned times, unsigned shards)
 {
-    char model[PATH_BYTES], features[PATH_BYTES], number[16];
-    const char *labels = write_labels(c, m), *out = test_cluster_path(c, name);
+    char model[PATH_BYTES], features[PATH_BYTES], own[PATH_BYTES], number[16];
+    const char *labels = write_labels(c, m, own), *out = test_cluster_path(c, name);
     struct words w = {{"vitrine", "import"}, 2};
     struct test_run r;
     snprintf(number, sizeof number, "%u", shards);

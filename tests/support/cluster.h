@@ -18,12 +18,14 @@ enum { TEST_WORKERS_MAX = 8, TEST_DIR_BYTES = 64, TEST_ENDPOINT_BYTES = 128, TES
 struct test_material {
     const char *model, *gallery, *query; /* absolute, or below VITRINE_SOURCE */
     uint64_t images, queries;
-    const char *precision; /* NULL: not said, which is f32 */
+    const char *precision;                     /* NULL: not said, which is f32 */
+    const char *gallery_labels, *query_labels; /* NULL: made up */
 };
-extern const struct test_material test_sample; /* 112 images, real features */
-extern const struct test_material test_small;  /* tm_12x4_d64, 9 images */
-extern const struct test_material test_odd;    /* tm_5x3_d20, 7 images, sizes of no round kind */
-extern const struct test_material test_qaconv; /* qaconv_12x4_c64, 9 images */
+extern const struct test_material test_sample;   /* 112 images, real features */
+extern const struct test_material test_labelled; /* the same with its labels */
+extern const struct test_material test_small;    /* tm_12x4_d64, 9 images */
+extern const struct test_material test_odd;      /* tm_5x3_d20, 7 images, sizes of no round kind */
+extern const struct test_material test_qaconv;   /* qaconv_12x4_c64, 9 images */
 
 /* One worker process. */
 struct test_worker {
@@ -50,7 +52,7 @@ void test_cluster_fini(struct test_cluster *c);
 const char *test_cluster_path(struct test_cluster *c, const char *name);
 
 /* Imports `m`, its features `times` over, as the folder `name`, cut into `shards`. Image i of each
- * round is called "image-<i>", pid i, camid 0. */
+ * round is called "image-<i>", pid i, camid 0, unless the material has labels. */
 void test_import(struct test_cluster *c, const char *name, const struct test_material *m,
                  unsigned times, unsigned shards);
 
