@@ -73,7 +73,7 @@ static enum cm_err read_labels(const char *path, size_t count, struct cli_label 
     enum cm_err rc = cm_new(&labels, count, sizeof **out, e);
     *out = labels;
     if (!rc)
-        rc = pr_csv_open(&csv, path, e);
+        rc = pr_csv_open(&csv, path, PR_NAMES_CSV, e);
     while (!rc && (rc = pr_csv_next(csv, &meta, &end, e)) == CM_OK && !end) {
         if (rows < count)
             (*out)[rows] = (struct cli_label){.pid = meta.pid, .camid = meta.camid};

@@ -13,7 +13,7 @@
 #include <string.h>
 
 struct import_args {
-    const char *model, *out, *precision;
+    const char *model, *out, *precision, *names;
     struct cm_text_list features, meta;
     uint64_t shards, threads;
     bool json;
@@ -64,12 +64,17 @@ static enum cm_err run(struct import_args *a, struct cm_error *e)
     if (!cm_precision_of_name(a->precision))
         return cm_fail(e, CM_EUSAGE, "--precision is '%s'; there are f32, bf16 and int8",
                        a->precision);
+    enum pr_names names;
+    enum cm_err rc = pr_names_choose(&names, a->names, e);
+    if (rc)
+        return rc;
     struct cli_progress progress;
     cli_progress_start(&progress, "images", 0);
     struct st_import_options o = {
         .model = a->model,
         .features = a->features.items,
         .meta = a->meta.items,
+        .names = names,
         .files = a->features.count,
         .shards = a->shards,
         .threads = (unsigned)a->threads,
@@ -79,7 +84,7 @@ static enum cm_err run(struct import_args *a, struct cm_error *e)
     };
     char *out = NULL;
     struct pr_manifest made;
-    enum cm_err rc = trim_slashes(a->out, &out, e);
+    rc = trim_slashes(a->out, &out, e);
     o.out = out;
     if (!rc)
         rc = st_import(&o, &made, e);
@@ -104,6 +109,10 @@ int cli_import(int argc, char **argv)
          0, 0, &a.features},
         {"meta", 0, CM_OPTION_LIST, true, "FILE",
          "labels of one feature file, CSV: name,pid,camid[,timestamp]", 0, 0, &a.meta},
+        {"names", 'n', CM_OPTION_TEXT, false, "SET",
+         "read pid and camid off the file names of market1501, msmt17, veri or\n"
+         "cuhk03-np; labels may then be a plain list of names, one a line",
+         0, 0, &a.names},
         {"out", 'o', CM_OPTION_TEXT, true, "DIR", "the gallery to make; must not exist", 0, 0,
          &a.out},
         {"shards", 's', CM_OPTION_COUNT, false, "N",

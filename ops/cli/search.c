@@ -331,7 +331,7 @@ static enum cm_err check_labels(const struct search *s, struct cm_error *e)
 {
     struct pr_csv *csv;
     uint64_t rows = 0;
-    enum cm_err rc = pr_csv_open(&csv, s->a->meta, e);
+    enum cm_err rc = pr_csv_open(&csv, s->a->meta, PR_NAMES_CSV, e);
     for (bool end = false; !rc && !end; rows += !end) {
         struct cm_image_meta meta;
         rc = pr_csv_next(csv, &meta, &end, e);
@@ -351,7 +351,7 @@ static enum cm_err open_inputs(struct search *s, struct cm_error *e)
     if (!rc && s->a->meta)
         rc = check_labels(s, e);
     if (!rc && s->a->meta)
-        rc = pr_csv_open(&s->meta, s->a->meta, e);
+        rc = pr_csv_open(&s->meta, s->a->meta, PR_NAMES_CSV, e);
     return rc;
 }
 

@@ -33,6 +33,7 @@ struct field {
 struct pr_csv {
     char *path;
     int fd;
+    enum pr_names names;
     struct csv_parser parser;
 
     char chunk[CHUNK_BYTES]; /* bytes position .. filled-1 are not parsed yet */
@@ -50,6 +51,7 @@ struct pr_csv {
 
     size_t row_fields; /* completed fields of the present row */
     bool row_done;
+    bool row_waits; /* the first row was no header, and is still to be handed out */
     struct field fields[COLUMNS];
 };
 
@@ -82,6 +84,8 @@ static void append_header_text(struct pr_csv *r, const char *text, size_t size)
 static void take_header_field(struct pr_csv *r, const char *text, size_t size)
 {
     append_header_text(r, text, size);
+    if (r->row_fields == 0)
+        keep(&r->fields[NAME], text, size); /* should it turn out to be a list */
     for (size_t c = 0; c < COLUMNS; c++) {
         if (strlen(column_names[c]) != size || memcmp(column_names[c], text, size) != 0)
             continue;
@@ -214,9 +218,13 @@ static enum cm_err finish(struct pr_csv *r, struct cm_error *e)
 /* One row into r->fields, or *end. */
 static enum cm_err next_row(struct pr_csv *r, bool *end, struct cm_error *e)
 {
+    *end = false;
+    if (r->row_waits) {
+        r->row_waits = false;
+        return CM_OK;
+    }
     r->row_fields = 0;
     r->row_done = false;
-    *end = false;
     enum cm_err rc = CM_OK;
     while (!rc && !r->row_done && !*end) {
         if (r->position < r->filled) {
@@ -265,9 +273,33 @@ static enum cm_err take_number(const struct pr_csv *r, enum column c, int64_t le
                    (long long)most, r->fields[c].text);
 }
 
-static enum cm_err take_row(const struct pr_csv *r, struct cm_image_meta *out, struct cm_error *e)
+/* Who and which camera: off the name, whose end is cut off if it is no part of it. */
+static enum cm_err take_name(struct pr_csv *r, struct cm_image_meta *out, struct cm_error *e)
+{
+    struct pr_name name;
+    enum cm_err rc = pr_name_read(r->names, r->fields[NAME].text, &name, e);
+    if (rc)
+        return cm_wrap(e, rc, "%s: line %llu", r->path, (unsigned long long)r->row_line);
+    r->fields[NAME].text[name.bytes] = '\0';
+    out->pid = name.pid;
+    out->camid = name.camid;
+    out->timestamp = name.timestamp;
+    return CM_OK;
+}
+
+static enum cm_err take_columns(const struct pr_csv *r, struct cm_image_meta *out,
+                                struct cm_error *e)
 {
     int64_t camid = 0;
+    enum cm_err rc = take_number(r, PID, INT64_MIN, INT64_MAX, &out->pid, e);
+    if (!rc)
+        rc = take_number(r, CAMID, INT32_MIN, INT32_MAX, &camid, e);
+    out->camid = (int32_t)camid;
+    return rc;
+}
+
+static enum cm_err take_row(struct pr_csv *r, struct cm_image_meta *out, struct cm_error *e)
+{
     if (r->row_fields != r->header_fields)
         return cm_fail(e, CM_EFORMAT,
                        "%s: line %llu: has %zu fields, the header has %zu; a field that holds a "
@@ -276,12 +308,9 @@ static enum cm_err take_row(const struct pr_csv *r, struct cm_image_meta *out, s
     *out = (struct cm_image_meta){.name = r->fields[NAME].text};
     enum cm_err rc = check_name(r, &r->fields[NAME], e);
     if (!rc)
-        rc = take_number(r, PID, INT64_MIN, INT64_MAX, &out->pid, e);
-    if (!rc)
-        rc = take_number(r, CAMID, INT32_MIN, INT32_MAX, &camid, e);
+        rc = r->names ? take_name(r, out, e) : take_columns(r, out, e);
     if (!rc && r->column_at[TIMESTAMP] != NO_FIELD)
         rc = take_number(r, TIMESTAMP, INT64_MIN, INT64_MAX, &out->timestamp, e);
-    out->camid = (int32_t)camid;
     return rc;
 }
 
@@ -303,6 +332,30 @@ static enum cm_err skip_byte_order_mark(struct pr_csv *r, struct cm_error *e)
     return rc;
 }
 
+static enum cm_err check_columns(const struct pr_csv *r, struct cm_error *e)
+{
+    const char *must =
+        r->names ? "name it, or be a file name without a comma" : "name name, pid and camid";
+    if (r->column_twice)
+        return cm_fail(e, CM_EFORMAT, "%s: its header names the column %s twice", r->path,
+                       r->column_twice);
+    for (size_t c = NAME; c <= (r->names ? NAME : CAMID); c++)
+        if (r->column_at[c] == NO_FIELD)
+            return cm_fail(e, CM_EFORMAT,
+                           "%s: the column %s is missing; the first line must %s, and is "
+                           "\"%s\"",
+                           r->path, column_names[c], must, r->header_text);
+    return CM_OK;
+}
+
+/* One name a line: as a column without a header. */
+static void begin_list(struct pr_csv *r)
+{
+    for (size_t c = 0; c < COLUMNS; c++)
+        r->column_at[c] = c == NAME ? 0 : NO_FIELD;
+    r->row_waits = true;
+}
+
 static enum cm_err read_header(struct pr_csv *r, struct cm_error *e)
 {
     bool end = false;
@@ -314,18 +367,12 @@ static enum cm_err read_header(struct pr_csv *r, struct cm_error *e)
     if (end)
         return cm_fail(e, CM_EFORMAT,
                        "%s: is empty; its first line must be name,pid,camid,timestamp", r->path);
-    if (r->column_twice)
-        return cm_fail(e, CM_EFORMAT, "%s: its header names the column %s twice", r->path,
-                       r->column_twice);
-    for (size_t c = 0; c < COLUMNS; c++)
-        if (r->column_at[c] == NO_FIELD && c != TIMESTAMP)
-            return cm_fail(e, CM_EFORMAT,
-                           "%s: the column %s is missing; the first line must name name, pid and "
-                           "camid, and is \"%s\"",
-                           r->path, column_names[c], r->header_text);
+    if (r->names && r->row_fields == 1 && r->column_at[NAME] == NO_FIELD)
+        begin_list(r);
+    rc = check_columns(r, e);
     r->header_fields = r->row_fields;
     r->header_done = true;
-    return CM_OK;
+    return rc;
 }
 
 /* Labels are read twice, so a pipe will not do; and one without a writer must not hold us up. */
@@ -340,7 +387,8 @@ static enum cm_err open_regular(struct pr_csv *r, const char *path, struct cm_er
     return cm_copy_text(&r->path, path, e);
 }
 
-enum cm_err pr_csv_open(struct pr_csv **out, const char *path, struct cm_error *e)
+enum cm_err pr_csv_open(struct pr_csv **out, const char *path, enum pr_names names,
+                        struct cm_error *e)
 {
     void *p;
     *out = NULL;
@@ -348,6 +396,7 @@ enum cm_err pr_csv_open(struct pr_csv **out, const char *path, struct cm_error *
     if (rc)
         return rc;
     struct pr_csv *r = p;
+    r->names = names;
     r->line = r->row_line = 1;
     for (size_t c = 0; c < COLUMNS; c++)
         r->column_at[c] = NO_FIELD;

@@ -29,7 +29,7 @@ static struct cli_label *read_labels(const char *name, size_t rows)
     size_t count = 0;
     snprintf(file, sizeof file, "data/grocery/%.40s", name);
     cr_assert(test_shared(file, path, sizeof path));
-    cr_assert_eq(pr_csv_open(&csv, path, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_csv_open(&csv, path, PR_NAMES_CSV, &e), CM_OK, "%s", e.text);
     for (;; count++) {
         cr_assert_eq(pr_csv_next(csv, &meta, &end, &e), CM_OK, "%s", e.text);
         if (end)

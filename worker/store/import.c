@@ -336,7 +336,8 @@ static enum cm_err prepare(struct import *im, struct cm_error *e)
     if (!rc)
         rc = load_model(im, e);
     if (!rc)
-        rc = st_sources_open(&im->sources, &im->model->geometry, o->features, o->meta, o->files, e);
+        rc = st_sources_open(&im->sources, &im->model->geometry, o->features, o->meta, o->files,
+                             o->names, e);
     if (!rc)
         rc = plan(im, e);
     if (!rc)

@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "common/types.h"
 #include "proto/file/manifest.h"
+#include "proto/file/names.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -18,6 +19,7 @@ struct st_import_options {
     const char *model;           /* .safetensors */
     const char *const *features; /* [files] .npy, in order: ids count over all of them */
     const char *const *meta;     /* [files] .csv, one for each */
+    enum pr_names names;         /* how they name images */
     size_t files;
     const char *out;  /* the folder to make; must not exist */
     uint64_t shards;  /* 0: chosen, see st_plan_shards */

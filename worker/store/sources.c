@@ -21,7 +21,7 @@ static enum cm_err scan_meta(struct st_sources *s, size_t file, struct cm_error 
 {
     struct pr_csv *csv;
     uint64_t rows = 0, images = s->features[file]->images;
-    enum cm_err rc = pr_csv_open(&csv, s->meta[file], e);
+    enum cm_err rc = pr_csv_open(&csv, s->meta[file], s->names, e);
     for (bool end = false; !rc && !end;) {
         struct cm_image_meta meta;
         rc = pr_csv_next(csv, &meta, &end, e);
@@ -39,9 +39,9 @@ static enum cm_err scan_meta(struct st_sources *s, size_t file, struct cm_error 
 
 enum cm_err st_sources_open(struct st_sources *s, const struct cm_geometry *g,
                             const char *const *features, const char *const *meta, size_t files,
-                            struct cm_error *e)
+                            enum pr_names names, struct cm_error *e)
 {
-    *s = (struct st_sources){.meta = meta};
+    *s = (struct st_sources){.meta = meta, .names = names};
     void *p;
     enum cm_err rc = cm_new(&p, files, sizeof(struct pr_npy *), e);
     s->features = p;
@@ -92,7 +92,7 @@ enum cm_err st_sources_next_meta(struct st_sources *s, struct cm_image_meta *out
     for (;;) {
         bool end = false;
         CM_ASSERT(s->csv_file < s->files);
-        enum cm_err rc = s->csv ? CM_OK : pr_csv_open(&s->csv, s->meta[s->csv_file], e);
+        enum cm_err rc = s->csv ? CM_OK : pr_csv_open(&s->csv, s->meta[s->csv_file], s->names, e);
         if (!rc)
             rc = pr_csv_next(s->csv, out, &end, e);
         if (rc || !end)

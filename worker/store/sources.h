@@ -15,6 +15,7 @@ struct st_sources {
     size_t files;
     struct pr_npy **features; /* [files] */
     const char *const *meta;  /* [files] paths, borrowed */
+    enum pr_names names;      /* how the label files name images */
     uint64_t images;
     uint64_t bytes;       /* of all maps as stored */
     uint64_t names_bytes; /* of all names with their NULs */
@@ -27,7 +28,8 @@ struct st_sources {
  * those of the readers; CM_EMISMATCH. */
 enum cm_err st_sources_open(struct st_sources *s, const struct cm_geometry *g,
                             const char *const *features, const char *const *meta, size_t files,
-                            struct cm_error *e) __attribute__((warn_unused_result));
+                            enum pr_names names, struct cm_error *e)
+    __attribute__((warn_unused_result));
 void st_sources_close(struct st_sources *s);
 
 /* Image `id`'s map, image_floats of it. Any thread, several at once. Errors: CM_EFORMAT (NaN ...).

@@ -161,7 +161,8 @@ Test(tables, csv_reads_back)
     begin(&s);
     test_folder_init(&f);
     free(csv_of(&s.v, &f));
-    cr_assert_eq(pr_csv_open(&csv, test_path(&f, "q.csv", path), &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_csv_open(&csv, test_path(&f, "q.csv", path), PR_NAMES_CSV, &e), CM_OK, "%s",
+                 e.text);
     for (size_t i = 0; i < 3; i++) {
         cr_assert_eq(pr_csv_next(csv, &m, &end, &e), CM_OK, "%s", e.text);
         cr_assert_str_eq(m.name, s.labels[i].name);

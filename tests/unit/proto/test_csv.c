@@ -29,7 +29,7 @@ static struct pr_csv *open_bytes(const void *data, size_t size)
 {
     struct pr_csv *r;
     test_write(path, data, size);
-    cr_assert_eq(pr_csv_open(&r, path, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_csv_open(&r, path, PR_NAMES_CSV, &e), CM_OK, "%s", e.text);
     return r;
 }
 
@@ -68,7 +68,7 @@ static void assert_bytes_refused(const void *data, size_t size, enum cm_err code
     struct cm_image_meta m;
     bool end = false;
     test_write(path, data, size);
-    enum cm_err rc = pr_csv_open(&r, path, &e);
+    enum cm_err rc = pr_csv_open(&r, path, PR_NAMES_CSV, &e);
     cr_assert(!rc || !r, "nothing to close after a failure");
     while (!rc && !end)
         rc = pr_csv_next(r, &m, &end, &e);
@@ -246,8 +246,8 @@ Test(csv, reads_across_chunks)
 Test(csv, refuses_paths_that_cannot_be_read)
 {
     struct pr_csv *r;
-    cr_assert_eq(pr_csv_open(&r, path, &e), CM_ENOENT);
+    cr_assert_eq(pr_csv_open(&r, path, PR_NAMES_CSV, &e), CM_ENOENT);
     cr_assert_null(r);
-    cr_assert_eq(pr_csv_open(&r, folder.path, &e), CM_EFORMAT);
+    cr_assert_eq(pr_csv_open(&r, folder.path, PR_NAMES_CSV, &e), CM_EFORMAT);
     cr_assert(strstr(e.text, "is not a regular file") != NULL, "%s", e.text);
 }

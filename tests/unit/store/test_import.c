@@ -48,7 +48,8 @@ Test(store_sources, read_across_files)
     test_inputs_init(&t);
     const char *features[] = {t.gallery, t.query, t.gallery};
     const char *meta[] = {t.meta, t.query_meta, t.meta};
-    cr_assert_eq(st_sources_open(&s, &golden, features, meta, 3, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(st_sources_open(&s, &golden, features, meta, 3, PR_NAMES_CSV, &e), CM_OK, "%s",
+                 e.text);
     cr_assert_eq(s.images, 18);
     cr_assert_eq(s.bytes, 18 * sizeof a);
     cr_assert_eq(s.names_bytes, 18 * sizeof "image-0");
@@ -79,7 +80,8 @@ Test(store_sources, labels_that_change_while_they_are_read)
     enum cm_err rc = CM_OK;
     test_inputs_init(&t);
     const char *features[] = {t.gallery}, *meta[] = {t.meta};
-    cr_assert_eq(st_sources_open(&s, &golden, features, meta, 1, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(st_sources_open(&s, &golden, features, meta, 1, PR_NAMES_CSV, &e), CM_OK, "%s",
+                 e.text);
     test_labels(t.meta, "image", 5);
     for (int i = 0; i < 7 && !rc; i++)
         rc = st_sources_next_meta(&s, &m, &e);
