@@ -86,7 +86,7 @@ static enum cm_err read_labels(const char *path, size_t count, struct cli_label 
     return rc;
 }
 
-static enum cm_err read_matrix(const struct pr_input *in, size_t rows, size_t columns, double *out,
+static enum cm_err read_matrix(struct pr_input *in, size_t rows, size_t columns, double *out,
                                struct cm_error *e)
 {
     struct pr_npy_header h;

@@ -8,7 +8,9 @@
 #include "common/mem.h"
 #include "proto/file/npy_header.h"
 
+#include <inttypes.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -92,21 +94,31 @@ static enum cm_err check_sizes(struct pr_npy *n, const struct pr_npy_header *h, 
     return CM_OK;
 }
 
-static enum cm_err check_file_size(const struct pr_npy *n, const struct pr_npy_header *h,
-                                   struct cm_error *e)
+/* Header and data. 2^40 images of 2^24 bytes: nothing is that large. */
+static uint64_t expected_bytes(const struct pr_npy *n)
 {
-    char shape[PR_NPY_SHAPE_TEXT_BYTES];
-    uint64_t expected;
-    if (__builtin_mul_overflow(n->images, n->image_bytes, &expected) ||
-        __builtin_add_overflow(expected, h->data_offset, &expected))
-        expected = UINT64_MAX; /* 2^40 images of 2^24 bytes: no file is that large */
-    if (n->input.size == expected)
-        return CM_OK;
+    uint64_t bytes;
+    if (__builtin_mul_overflow(n->images, n->image_bytes, &bytes) ||
+        __builtin_add_overflow(bytes, n->data_offset, &bytes))
+        return UINT64_MAX;
+    return bytes;
+}
+
+/* It has `bytes`, or so many came before its end; or more than `bytes` came. */
+static enum cm_err wrong_size(const struct pr_npy *n, uint64_t bytes, struct cm_error *e)
+{
+    uint64_t expected = expected_bytes(n);
+    char end[64];
+    if (!n->input.stream)
+        snprintf(end, sizeof end, "the file has %" PRIu64 "; copy or save it again", bytes);
+    else if (bytes < expected)
+        snprintf(end, sizeof end, "%" PRIu64 " came; see why its writer stopped", bytes);
+    else
+        snprintf(end, sizeof end, "and more came");
     return cm_fail(e, CM_EFORMAT,
-                   "%s: shape %s of %s takes %llu bytes, the file has %llu; copy or save it again",
-                   n->input.size < expected ? "is cut short" : "has surplus bytes at its end",
-                   pr_npy_shape_text(h, shape), cm_dtype_name(n->dtype),
-                   (unsigned long long)expected, (unsigned long long)n->input.size);
+                   "%s: shape (%" PRIu64 ", %u, %u, %u) of %s takes %" PRIu64 " bytes, %s",
+                   bytes < expected ? "is cut short" : "has surplus bytes at its end", n->images,
+                   n->height, n->width, n->channels, cm_dtype_name(n->dtype), expected, end);
 }
 
 static enum cm_err check_header(struct pr_npy *n, const struct pr_npy_header *h, struct cm_error *e)
@@ -116,13 +128,16 @@ static enum cm_err check_header(struct pr_npy *n, const struct pr_npy_header *h,
         rc = check_layout(h, e);
     if (!rc)
         rc = check_sizes(n, h, e);
-    if (!rc)
-        rc = check_file_size(n, h, e);
     n->data_offset = h->data_offset;
+    if (!rc && !n->input.stream && n->input.size != expected_bytes(n))
+        rc = wrong_size(n, n->input.size, e);
     return rc;
 }
 
-enum cm_err pr_npy_open(struct pr_npy **out, const char *path, struct cm_error *e)
+static enum cm_err open_with(struct pr_npy **out, const char *path,
+                             enum cm_err (*open_input)(struct pr_input *in, const char *path,
+                                                       struct cm_error *e),
+                             struct cm_error *e)
 {
     void *p;
     struct pr_npy_header header;
@@ -131,7 +146,7 @@ enum cm_err pr_npy_open(struct pr_npy **out, const char *path, struct cm_error *
     if (rc)
         return rc;
     struct pr_npy *n = p;
-    rc = pr_input_open(&n->input, path, e);
+    rc = open_input(&n->input, path, e);
     if (!rc)
         rc = pr_npy_header_read(&header, &n->input, e);
     if (!rc)
@@ -142,6 +157,16 @@ enum cm_err pr_npy_open(struct pr_npy **out, const char *path, struct cm_error *
     }
     *out = n;
     return CM_OK;
+}
+
+enum cm_err pr_npy_open(struct pr_npy **out, const char *path, struct cm_error *e)
+{
+    return open_with(out, path, pr_input_open, e);
+}
+
+enum cm_err pr_npy_open_any(struct pr_npy **out, const char *path, struct cm_error *e)
+{
+    return open_with(out, path, pr_input_open_any, e);
 }
 
 void pr_npy_close(struct pr_npy *n)
@@ -248,4 +273,41 @@ enum cm_err pr_npy_read_raw(const struct pr_npy *n, uint64_t first, size_t count
     CM_ASSERT(first <= n->images && count <= n->images - first);
     enum cm_err rc = read_raw(n, first, count, out, e);
     return rc ? cm_wrap(e, rc, "%s", n->input.path) : CM_OK;
+}
+
+/* --- a stream ----------------------------------------------------------------------------------
+ */
+
+/* At the end of the last image the stream must end too. */
+static enum cm_err check_end(struct pr_npy *n, struct cm_error *e)
+{
+    char surplus;
+    size_t got;
+    enum cm_err rc = pr_input_next(&n->input, &surplus, 1, &got, e);
+    return !rc && got > 0 ? wrong_size(n, n->input.at, e) : rc;
+}
+
+enum cm_err pr_npy_next(struct pr_npy *n, size_t count, void *out, struct cm_error *e)
+{
+    size_t bytes = count * n->image_bytes, got;
+    CM_ASSERT(n->input.stream && bytes <= expected_bytes(n) - n->input.at);
+    enum cm_err rc = pr_input_next(&n->input, out, bytes, &got, e);
+    if (!rc && got < bytes)
+        rc = wrong_size(n, n->input.at, e);
+    else if (!rc && n->input.at == expected_bytes(n))
+        rc = check_end(n, e);
+    return rc ? cm_wrap(e, rc, "%s", n->input.path) : CM_OK;
+}
+
+enum cm_err pr_npy_widen(const struct pr_npy *n, uint64_t image, const void *stored, float *out,
+                         struct cm_error *e)
+{
+    enum cm_err rc = check_finite(n, stored, n->image_floats, image, 0, e);
+    if (rc)
+        return cm_wrap(e, rc, "%s", n->input.path);
+    if (n->dtype == CM_DTYPE_F16)
+        cm_floats_of_halves(stored, out, n->image_floats);
+    else
+        memcpy(out, stored, n->image_bytes);
+    return CM_OK;
 }

@@ -165,47 +165,65 @@ enum cm_err pr_npy_header_parse(struct pr_npy_header *out, const char *text, siz
 /* --- the bytes around it -----------------------------------------------------------------------
  */
 
-/* Checks magic and version; *at and *size are where the dictionary begins and its bytes. */
-static enum cm_err read_preamble(const struct pr_input *in, uint64_t *at, uint64_t *size,
-                                 struct cm_error *e)
+static enum cm_err cut_short(struct cm_error *e)
 {
-    unsigned char b[LENGTH_AT + 4] = {0};
-    size_t n = in->size < sizeof b ? (size_t)in->size : sizeof b;
-    enum cm_err rc = pr_input_read(in, 0, b, n, e);
-    if (rc)
-        return rc;
-    if (n < sizeof magic || memcmp(b, magic, sizeof magic) != 0)
-        return cm_fail(e, CM_EFORMAT, "is not a .npy file; write it with np.save");
-    unsigned major = b[VERSION_AT];
-    if (n > LENGTH_AT && (major < 1 || major > 3 || b[VERSION_AT + 1] != 0))
+    return cm_fail(e, CM_EFORMAT, "is cut short within its header; copy or save it again");
+}
+
+static enum cm_err check_version(const unsigned char *preamble, struct cm_error *e)
+{
+    unsigned major = preamble[VERSION_AT], minor = preamble[VERSION_AT + 1];
+    if (major < 1 || major > 3 || minor != 0)
         return cm_fail(e, CM_EVERSION, "is .npy version %u.%u; versions 1.0 to 3.0 are read", major,
-                       b[VERSION_AT + 1]);
-    *at = major == 1 ? LENGTH_AT + 2 : LENGTH_AT + 4;
-    *size = (uint64_t)b[LENGTH_AT] | (uint64_t)b[LENGTH_AT + 1] << 8;
-    if (major != 1)
-        *size |= (uint64_t)b[LENGTH_AT + 2] << 16 | (uint64_t)b[LENGTH_AT + 3] << 24;
-    if (*size > CM_NPY_HEADER_MAX)
-        return cm_fail(e, CM_ELIMIT, "its header takes %llu bytes; at most %u are supported",
-                       (unsigned long long)*size, CM_NPY_HEADER_MAX);
-    if (in->size < *at || in->size - *at < *size)
-        return cm_fail(e, CM_EFORMAT, "is cut short within its header; copy or save it again");
+                       minor);
     return CM_OK;
 }
 
-enum cm_err pr_npy_header_read(struct pr_npy_header *out, const struct pr_input *in,
-                               struct cm_error *e)
+/* Checks magic and version, and stops where the dictionary begins; *size is its bytes. */
+static enum cm_err read_preamble(struct pr_input *in, size_t *size, struct cm_error *e)
 {
-    uint64_t at = 0, size = 0;
-    enum cm_err rc = read_preamble(in, &at, &size, e);
+    unsigned char b[LENGTH_AT + 4] = {0};
+    size_t want = LENGTH_AT + 2, n, more = 0; /* version 1.0's; later ones have two bytes more */
+    enum cm_err rc = pr_input_next(in, b, want, &n, e);
+    if (rc)
+        return rc;
+    if (n == 0)
+        return cm_fail(e, CM_EFORMAT, "is empty");
+    if (n < sizeof magic || memcmp(b, magic, sizeof magic) != 0)
+        return cm_fail(e, CM_EFORMAT, "is not a .npy file; write it with np.save");
+    if (n > VERSION_AT + 1)
+        rc = check_version(b, e);
+    if (!rc && n == want && b[VERSION_AT] > 1) {
+        rc = pr_input_next(in, b + want, 2, &more, e);
+        want += 2;
+    }
+    if (rc)
+        return rc;
+    if (n + more < want)
+        return cut_short(e);
+    *size = (size_t)b[LENGTH_AT] | (size_t)b[LENGTH_AT + 1] << 8 | (size_t)b[LENGTH_AT + 2] << 16 |
+            (size_t)b[LENGTH_AT + 3] << 24;
+    if (*size > CM_NPY_HEADER_MAX)
+        return cm_fail(e, CM_ELIMIT, "its header takes %zu bytes; at most %u are supported", *size,
+                       CM_NPY_HEADER_MAX);
+    return CM_OK;
+}
+
+enum cm_err pr_npy_header_read(struct pr_npy_header *out, struct pr_input *in, struct cm_error *e)
+{
+    size_t size = 0, got = 0;
+    enum cm_err rc = read_preamble(in, &size, e);
     if (rc)
         return rc;
     void *text;
-    rc = cm_new(&text, (size_t)size, 1, e);
+    rc = cm_new(&text, size, 1, e);
     if (!rc)
-        rc = pr_input_read(in, at, text, (size_t)size, e);
+        rc = pr_input_next(in, text, size, &got, e);
+    if (!rc && got < size)
+        rc = cut_short(e);
     if (!rc)
-        rc = pr_npy_header_parse(out, text, (size_t)size, e);
-    out->data_offset = at + size;
+        rc = pr_npy_header_parse(out, text, size, e);
+    out->data_offset = in->at;
     free(text);
     return rc;
 }

@@ -27,11 +27,12 @@ struct pr_npy_header {
     uint64_t data_offset;           /* where the data begin; at most the file's size */
 };
 
-/* Reads the header of `in`. Any thread. Errors, which do not name the file: CM_EFORMAT (no .npy
- * file, cut short, a header that NumPy would not write), CM_EVERSION, CM_ELIMIT (header or rank),
+/* Reads the header of `in`, a file or stream of which nothing was taken; what pr_input_next gives
+ * after it is the data. Any thread. Errors, which do not name the file: CM_EFORMAT (no .npy file,
+ * cut short, a header that NumPy would not write), CM_EVERSION, CM_ELIMIT (header or rank),
  * CM_EIO. */
-enum cm_err pr_npy_header_read(struct pr_npy_header *out, const struct pr_input *in,
-                               struct cm_error *e) __attribute__((warn_unused_result));
+enum cm_err pr_npy_header_read(struct pr_npy_header *out, struct pr_input *in, struct cm_error *e)
+    __attribute__((warn_unused_result));
 
 /* Parses the dictionary's text alone (what stands after the length, padding included); data_offset
  * becomes 0. Pure. Errors: CM_EFORMAT, CM_ELIMIT. */

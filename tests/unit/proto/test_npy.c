@@ -7,6 +7,7 @@
 #include "tests/support/matrix.h"
 
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -345,6 +346,160 @@ Test(npy, is_read_by_several_threads_at_once)
         cr_assert_null(wrong);
     }
     pr_npy_close(n);
+}
+
+/* --- streams ------------------------------------------------------------------------------------
+ */
+
+/* Makes standard input a pipe that holds what stands in `path`, and has no writer any more. */
+static void pipe_file(void)
+{
+    int fds[2];
+    size_t size;
+    char *data = test_read(path, &size);
+    cr_assert_eq(pipe(fds), 0);
+    cr_assert_eq(write(fds[1], data, size), (ssize_t)size);
+    cr_assert_eq(dup2(fds[0], STDIN_FILENO), STDIN_FILENO);
+    close(fds[0]);
+    close(fds[1]);
+    free(data);
+}
+
+Test(npy, reads_a_stream_in_order)
+{
+    static const uint16_t data[6] = {0x3c00, 0x0001, 0xfbff, 0x8000, 0x4000, 0xc000};
+    static const float expected[6] = {1.0f, 0x1p-24f, -65504.0f, -0.0f, 2.0f, -2.0f};
+    for (int major = 1; major <= 3; major++) {
+        struct pr_npy *n;
+        uint16_t stored[4];
+        float got[2];
+        write_npy(major, F2("(3, 1, 1, 2)"), data, sizeof data);
+        pipe_file();
+        cr_assert_eq(pr_npy_open_any(&n, "-", &e), CM_OK, "%s", e.text);
+        cr_assert(n->input.stream && n->images == 3 && n->image_bytes == 4);
+        cr_assert_eq(pr_npy_next(n, 1, stored, &e), CM_OK, "%s", e.text);
+        cr_assert_eq(pr_npy_widen(n, 0, stored, got, &e), CM_OK, "%s", e.text);
+        cr_assert(memcmp(got, expected, sizeof got) == 0);
+        cr_assert_eq(pr_npy_next(n, 2, stored, &e), CM_OK, "%s", e.text);
+        cr_assert_eq(pr_npy_widen(n, 2, stored + 2, got, &e), CM_OK, "%s", e.text);
+        cr_assert(memcmp(got, expected + 4, sizeof got) == 0);
+        pr_npy_close(n);
+    }
+}
+
+Test(npy, opens_a_file_as_a_file)
+{
+    static const float data[2] = {5, 6};
+    struct pr_npy *n;
+    float got[2];
+    write_npy(1, F4("(1, 1, 1, 2)"), data, sizeof data);
+    cr_assert_eq(pr_npy_open_any(&n, path, &e), CM_OK, "%s", e.text);
+    cr_assert(!n->input.stream);
+    cr_assert_eq(pr_npy_read(n, 0, 1, got, &e), CM_OK, "%s", e.text);
+    cr_assert(got[0] == 5 && got[1] == 6);
+    pr_npy_close(n);
+    write_npy(1, F4("(1, 1, 1, 2)"), data, sizeof data - 1);
+    cr_assert_eq(pr_npy_open_any(&n, path, &e), CM_EFORMAT);
+    cr_assert(strstr(e.text, "the file has") != NULL, "%s", e.text);
+}
+
+/* Taking both images of a stream of what stands in `path` fails at the last, with `text`. */
+static void assert_stream_refused(const char *text)
+{
+    struct pr_npy *n;
+    float stored[4];
+    pipe_file();
+    cr_assert_eq(pr_npy_open_any(&n, "-", &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_npy_next(n, 1, stored, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_npy_next(n, 1, stored, &e), CM_EFORMAT, "%s", e.text);
+    cr_assert_str_eq(e.text, text);
+    pr_npy_close(n);
+}
+
+Test(npy, wants_a_stream_to_the_byte)
+{
+    static const char data[33];
+    write_npy(1, F4("(2, 1, 1, 4)"), data, 31);
+    assert_stream_refused("-: is cut short: shape (2, 1, 1, 4) of float32 takes 108 bytes, 107 "
+                          "came; see why its writer stopped");
+    write_npy(1, F4("(2, 1, 1, 4)"), data, 16);
+    assert_stream_refused("-: is cut short: shape (2, 1, 1, 4) of float32 takes 108 bytes, 92 "
+                          "came; see why its writer stopped");
+    write_npy(1, F4("(2, 1, 1, 4)"), data, 33);
+    assert_stream_refused("-: has surplus bytes at its end: shape (2, 1, 1, 4) of float32 takes "
+                          "108 bytes, and more came");
+}
+
+Test(npy, widens_what_is_finite_only)
+{
+    const uint32_t data[4] = {0, 0, 0, 0x7fc00000};
+    struct pr_npy *n;
+    uint32_t stored[2];
+    float got[2];
+    write_npy(1, F4("(2, 1, 1, 2)"), data, sizeof data);
+    pipe_file();
+    cr_assert_eq(pr_npy_open_any(&n, "-", &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_npy_next(n, 1, stored, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_npy_widen(n, 0, stored, got, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_npy_next(n, 1, stored, &e), CM_OK, "taking does not look: %s", e.text);
+    cr_assert_eq(pr_npy_widen(n, 1, stored, got, &e), CM_EFORMAT);
+    cr_assert_str_eq(e.text, "-: image 1 has a NaN at [0,0,1]; check how the features were made");
+    pr_npy_close(n);
+}
+
+Test(npy, refuses_streams_that_are_none)
+{
+    struct pr_npy *n;
+    write_npy(1, "", NULL, 0);
+    cr_assert_eq(pr_npy_open_any(&n, folder.path, &e), CM_EFORMAT);
+    cr_assert(strstr(e.text, "is not a regular file or a pipe") != NULL, "%s", e.text);
+    cr_assert_eq(pr_npy_open_any(&n, "/dev/zero", &e), CM_EFORMAT);
+    cr_assert(strstr(e.text, "is not a regular file or a pipe") != NULL, "%s", e.text);
+    test_write(path, "", 0);
+    cr_assert_eq(pr_npy_open_any(&n, path, &e), CM_EFORMAT);
+    cr_assert(strstr(e.text, "is empty") != NULL, "%s", e.text);
+    pipe_file();
+    cr_assert_eq(pr_npy_open_any(&n, "-", &e), CM_EFORMAT);
+    cr_assert_str_eq(e.text, "-: is empty");
+    close(STDIN_FILENO);
+    cr_assert_eq(pr_npy_open_any(&n, "-", &e), CM_EIO);
+    cr_assert_null(n);
+}
+
+/* Sends header and data in two parts, late. */
+static void *write_late(void *user)
+{
+    static const float data[2] = {5, 6};
+    const int *fd = user;
+    char header[128];
+    memset(header, ' ', sizeof header);
+    memcpy(header, "\x93NUMPY\1\0\x76\0", 10);
+    memcpy(header + 10, F4("(1, 1, 1, 2)"), strlen(F4("(1, 1, 1, 2)")));
+    usleep(20000);
+    intptr_t wrong = write(*fd, header, sizeof header) != (ssize_t)sizeof header;
+    usleep(20000);
+    wrong += write(*fd, data, sizeof data) != (ssize_t)sizeof data;
+    close(*fd);
+    return (void *)wrong;
+}
+
+Test(npy, waits_for_a_stream_that_does_not_block, .timeout = 10)
+{
+    int fds[2];
+    pthread_t writer;
+    struct pr_npy *n;
+    float stored[2];
+    void *wrong;
+    cr_assert_eq(pipe2(fds, O_NONBLOCK), 0);
+    cr_assert_eq(dup2(fds[0], STDIN_FILENO), STDIN_FILENO);
+    cr_assert_eq(pthread_create(&writer, NULL, write_late, &fds[1]), 0);
+    cr_assert_eq(pr_npy_open_any(&n, "-", &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_npy_next(n, 1, stored, &e), CM_OK, "%s", e.text);
+    cr_assert(stored[0] == 5 && stored[1] == 6);
+    pthread_join(writer, &wrong);
+    cr_assert_null(wrong);
+    pr_npy_close(n);
+    close(fds[0]);
 }
 
 /* --- the writer ---------------------------------------------------------------------------------
