@@ -18,7 +18,7 @@
 
 struct eval_args {
     const char *gallery, *connect, *features, *meta;
-    const char *json, *csv, *scores, *journal, *map, *train, *test;
+    const char *json, *csv, *scores, *journal, *map, *train, *test, *names;
     uint64_t workers, threads;
     bool resume, insecure, progress_json;
 };
@@ -30,6 +30,7 @@ struct eval {
     struct cm_image_meta *labels; /* [v.queries]: names are owned */
     uint64_t images;              /* of the gallery */
     bool trapezoid;
+    enum pr_names names;
 };
 
 /* --- inputs ----------------------------------------------------------------------------------- */
@@ -57,7 +58,7 @@ static enum cm_err read_labels(struct eval *v, struct cm_error *e)
     v->labels = p;
     v->v.labels = v->labels;
     if (!rc)
-        rc = pr_csv_open(&csv, v->a->meta, e);
+        rc = pr_csv_open(&csv, v->a->meta, v->names, e);
     if (rc)
         return rc;
     for (; !rc; row++) {
@@ -250,7 +251,7 @@ static enum cm_err check_args(struct eval *v, struct cm_error *e)
     v->trapezoid = strcmp(a->map, "trapezoid") == 0;
     if (!v->trapezoid && strcmp(a->map, "finite") != 0)
         return cm_fail(e, CM_EUSAGE, "--map is '%s'; it is finite or trapezoid", a->map);
-    return CM_OK;
+    return pr_names_choose(&v->names, a->names, e);
 }
 
 static enum cm_err run(struct eval *v, struct cm_error *e)
@@ -292,6 +293,10 @@ int cli_eval(int argc, char **argv)
          "query maps, .npy [q,h,w,c], float16 or float32", 0, 0, &a.features},
         {"meta", 'm', CM_OPTION_TEXT, true, "FILE", "their labels, CSV: name,pid,camid[,timestamp]",
          0, 0, &a.meta},
+        {"names", 'n', CM_OPTION_TEXT, false, "SET",
+         "read pid and camid off the file names of market1501, msmt17, veri or\n"
+         "cuhk03-np; labels may then be a plain list of names, one a line",
+         0, 0, &a.names},
         {"json", 0, CM_OPTION_TEXT, false, "FILE",
          "write the figures as JSON, parts of 1 ('-': to stdout, in place of the table)", 0, 0,
          &a.json},

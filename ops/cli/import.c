@@ -54,8 +54,14 @@ static enum cm_err trim_slashes(const char *path, char **out, struct cm_error *e
     return rc;
 }
 
-static enum cm_err run(struct import_args *a, struct cm_error *e)
+static enum cm_err check_args(const struct import_args *a, struct cm_error *e)
 {
+    size_t from_stdin = 0;
+    for (size_t i = 0; i < a->features.count; i++)
+        from_stdin += strcmp(a->features.items[i], "-") == 0;
+    if (from_stdin > 1)
+        return cm_fail(e, CM_EUSAGE,
+                       "--features - stands there twice; standard input can be read once");
     if (a->features.count != a->meta.count)
         return cm_fail(e, CM_EUSAGE,
                        "--features stands there %zu times and --meta %zu times; each "
@@ -64,8 +70,15 @@ static enum cm_err run(struct import_args *a, struct cm_error *e)
     if (!cm_precision_of_name(a->precision))
         return cm_fail(e, CM_EUSAGE, "--precision is '%s'; there are f32, bf16 and int8",
                        a->precision);
+    return CM_OK;
+}
+
+static enum cm_err run(struct import_args *a, struct cm_error *e)
+{
     enum pr_names names;
-    enum cm_err rc = pr_names_choose(&names, a->names, e);
+    enum cm_err rc = check_args(a, e);
+    if (!rc)
+        rc = pr_names_choose(&names, a->names, e);
     if (rc)
         return rc;
     struct cli_progress progress;
@@ -105,7 +118,8 @@ int cli_import(int argc, char **argv)
          &a.model},
         {"features", 'f', CM_OPTION_LIST, true, "FILE",
          "feature maps, .npy [n,h,w,c], float16 or float32; may be repeated:\n"
-         "an image's id is its row, from 0, over all files in order",
+         "an image's id is its row, from 0, over all files in order;\n"
+         "a pipe is read as it comes, and - is standard input",
          0, 0, &a.features},
         {"meta", 0, CM_OPTION_LIST, true, "FILE",
          "labels of one feature file, CSV: name,pid,camid[,timestamp]", 0, 0, &a.meta},

@@ -22,7 +22,7 @@ static size_t read_labels(const char *path, struct cli_label *out)
     struct cm_image_meta meta;
     struct cm_error e;
     size_t count = 0;
-    cr_assert_eq(pr_csv_open(&csv, path, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_csv_open(&csv, path, PR_NAMES_CSV, &e), CM_OK, "%s", e.text);
     for (bool end = false;; count++) {
         cr_assert_eq(pr_csv_next(csv, &meta, &end, &e), CM_OK, "%s", e.text);
         if (end)

@@ -2,7 +2,7 @@
  *
  * The importing thread walks the shards in order. For each it keeps a block job or two a thread in
  * flight (read, project, pack, checksum, write: all on the pool), and reads that shard's labels
- * itself meanwhile. */
+ * itself meanwhile. What comes through a pipe it reads itself too, a block ahead of its job. */
 #include "worker/store/import.h"
 
 #include "common/checksum.h"
@@ -32,6 +32,7 @@ struct block_job {
     struct st_writer *writer;
     uint64_t block;
     void *packed; /* room for a full block */
+    char *taken;  /* room for a block's raw maps from streams, as stored */
     float *map;   /* room for one raw map */
     enum cm_err rc;
     struct cm_error error;
@@ -73,7 +74,8 @@ static enum cm_err pack_block(struct block_job *b, struct sc_scratch *scratch)
     uint64_t count = pr_block_images(h, b->block);
     memset(b->packed, 0, pr_block_bytes(h, b->block));
     for (uint64_t i = 0; i < count; i++) {
-        enum cm_err rc = st_sources_read(&im->sources, first + i, b->map, &b->error);
+        const char *taken = b->taken + i * im->sources.taken_bytes;
+        enum cm_err rc = st_sources_read(&im->sources, first + i, taken, b->map, &b->error);
         if (rc)
             return rc;
         rc =
@@ -122,15 +124,31 @@ static enum cm_err collect_all(struct import *im, enum cm_err rc, struct cm_erro
     return rc;
 }
 
+/* What of the job's block comes from streams. */
+static enum cm_err take_block(struct import *im, struct block_job *b, struct cm_error *e)
+{
+    const struct pr_shard_header *h = st_writer_header(b->writer);
+    uint64_t first = h->first_image + b->block * h->images_per_block;
+    uint64_t count = pr_block_images(h, b->block);
+    enum cm_err rc = CM_OK;
+    for (uint64_t i = 0; !rc && i < count; i++)
+        rc = st_sources_take(&im->sources, first + i, b->taken + i * im->sources.taken_bytes, e);
+    return rc;
+}
+
 static enum cm_err submit(struct import *im, struct st_writer *w, uint64_t block,
                           struct cm_error *e)
 {
     enum cm_err rc = im->idle_count ? CM_OK : collect(im, e);
     if (rc)
         return rc;
-    struct block_job *b = im->idle[--im->idle_count];
+    struct block_job *b = im->idle[im->idle_count - 1];
     b->writer = w;
     b->block = block;
+    rc = take_block(im, b, e);
+    if (rc)
+        return rc;
+    im->idle_count--;
     io_pool_submit(im->pool, &b->job);
     return CM_OK;
 }
@@ -285,6 +303,10 @@ static enum cm_err new_job(struct import *im, struct block_job *b, struct cm_err
     if (!rc)
         rc = cm_new_aligned(&p, cm_map_floats(&m->geometry), sizeof *b->map, e);
     b->map = p;
+    p = NULL;
+    if (!rc)
+        rc = cm_new_aligned(&p, m->images_per_block, im->sources.taken_bytes, e);
+    b->taken = p;
     if (!rc)
         im->idle[im->idle_count++] = b;
     return rc;
@@ -317,6 +339,7 @@ static void clean_up(struct import *im)
     io_pool_free(im->pool);
     for (size_t i = 0; i < im->jobs_count; i++) {
         free(im->jobs[i].packed);
+        free(im->jobs[i].taken);
         free(im->jobs[i].map);
     }
     for (unsigned i = 0; im->scratch && i < im->o->threads; i++)

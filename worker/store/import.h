@@ -17,7 +17,8 @@
 
 struct st_import_options {
     const char *model;           /* .safetensors */
-    const char *const *features; /* [files] .npy, in order: ids count over all of them */
+    const char *const *features; /* [files] .npy, in order: ids count over all of them; files or
+                                    streams, see sources.h */
     const char *const *meta;     /* [files] .csv, one for each */
     enum pr_names names;         /* how they name images */
     size_t files;

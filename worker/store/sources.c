@@ -10,12 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static enum cm_err check_shape(const struct cm_geometry *g, const struct pr_npy *n,
-                               struct cm_error *e)
-{
-    return cm_geometry_check_map(g, n->input.path, n->height, n->width, n->channels, e);
-}
-
 /* Reads all of one label file, counting. */
 static enum cm_err scan_meta(struct st_sources *s, size_t file, struct cm_error *e)
 {
@@ -37,6 +31,21 @@ static enum cm_err scan_meta(struct st_sources *s, size_t file, struct cm_error 
     return rc;
 }
 
+static enum cm_err open_features(struct st_sources *s, const struct cm_geometry *g,
+                                 const char *path, struct cm_error *e)
+{
+    struct pr_npy *n;
+    enum cm_err rc = pr_npy_open_any(&n, path, e);
+    if (rc)
+        return rc;
+    s->features[s->files++] = n;
+    s->images += n->images;
+    s->bytes += n->images * n->image_bytes;
+    if (n->input.stream && n->image_bytes > s->taken_bytes)
+        s->taken_bytes = n->image_bytes;
+    return cm_geometry_check_map(g, path, n->height, n->width, n->channels, e);
+}
+
 enum cm_err st_sources_open(struct st_sources *s, const struct cm_geometry *g,
                             const char *const *features, const char *const *meta, size_t files,
                             enum pr_names names, struct cm_error *e)
@@ -45,15 +54,8 @@ enum cm_err st_sources_open(struct st_sources *s, const struct cm_geometry *g,
     void *p;
     enum cm_err rc = cm_new(&p, files, sizeof(struct pr_npy *), e);
     s->features = p;
-    for (size_t i = 0; !rc && i < files; i++) {
-        rc = pr_npy_open(&s->features[i], features[i], e);
-        if (rc)
-            break;
-        s->files++;
-        s->images += s->features[i]->images;
-        s->bytes += s->features[i]->images * s->features[i]->image_bytes;
-        rc = check_shape(g, s->features[i], e);
-    }
+    for (size_t i = 0; !rc && i < files; i++)
+        rc = open_features(s, g, features[i], e);
     for (size_t i = 0; !rc && i < files; i++)
         rc = scan_meta(s, i, e);
     return rc;
@@ -69,7 +71,7 @@ void st_sources_close(struct st_sources *s)
 }
 
 /* The file that holds an id; *row becomes the image's number in it. */
-static const struct pr_npy *file_of(const struct st_sources *s, uint64_t id, uint64_t *row)
+static struct pr_npy *file_of(const struct st_sources *s, uint64_t id, uint64_t *row)
 {
     size_t i = 0;
     CM_ASSERT(id < s->images);
@@ -79,11 +81,19 @@ static const struct pr_npy *file_of(const struct st_sources *s, uint64_t id, uin
     return s->features[i];
 }
 
-enum cm_err st_sources_read(const struct st_sources *s, uint64_t id, float *map, struct cm_error *e)
+enum cm_err st_sources_take(struct st_sources *s, uint64_t id, void *taken, struct cm_error *e)
+{
+    uint64_t row;
+    struct pr_npy *n = file_of(s, id, &row);
+    return n->input.stream ? pr_npy_next(n, 1, taken, e) : CM_OK;
+}
+
+enum cm_err st_sources_read(const struct st_sources *s, uint64_t id, const void *taken, float *map,
+                            struct cm_error *e)
 {
     uint64_t row;
     const struct pr_npy *n = file_of(s, id, &row);
-    return pr_npy_read(n, row, 1, map, e);
+    return n->input.stream ? pr_npy_widen(n, row, taken, map, e) : pr_npy_read(n, row, 1, map, e);
 }
 
 enum cm_err st_sources_next_meta(struct st_sources *s, struct cm_image_meta *out,

@@ -4,6 +4,7 @@
 #include "worker/store/sources.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -53,10 +54,11 @@ Test(store_sources, read_across_files)
     cr_assert_eq(s.images, 18);
     cr_assert_eq(s.bytes, 18 * sizeof a);
     cr_assert_eq(s.names_bytes, 18 * sizeof "image-0");
-    cr_assert_eq(st_sources_read(&s, 2, a, &e), CM_OK, "%s", e.text);
-    cr_assert_eq(st_sources_read(&s, 13, b, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(s.taken_bytes, 0, "files take no room");
+    cr_assert_eq(st_sources_read(&s, 2, NULL, a, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(st_sources_read(&s, 13, NULL, b, &e), CM_OK, "%s", e.text);
     cr_assert_eq(memcmp(a, b, sizeof a), 0, "image 13 is row 2 of the third file");
-    cr_assert_eq(st_sources_read(&s, 7, b, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(st_sources_read(&s, 7, NULL, b, &e), CM_OK, "%s", e.text);
     cr_assert(memcmp(a, b, sizeof a) != 0);
     cr_assert(strstr(st_sources_place(&s, 8, place, sizeof place), "q.npy: image 1"), "%s", place);
     static const char *const expected[] = {"image-0", "image-6", "query-0", "query-3", "image-0"};
@@ -68,6 +70,46 @@ Test(store_sources, read_across_files)
             cr_assert_str_eq(m.name, expected[k++]);
     }
     st_sources_close(&s);
+    test_inputs_fini(&t);
+}
+
+/* The path of a pipe that holds a file's bytes and has no writer any more. */
+static char *pipe_of(const char *file, char out[TEST_PATH_BYTES])
+{
+    int fds[2];
+    size_t size;
+    char *data = test_read(file, &size);
+    cr_assert_eq(pipe(fds), 0);
+    cr_assert_eq(write(fds[1], data, size), (ssize_t)size);
+    close(fds[1]);
+    free(data);
+    snprintf(out, TEST_PATH_BYTES, "/dev/fd/%d", fds[0]);
+    return out;
+}
+
+Test(store_sources, streams_and_a_file)
+{
+    struct test_inputs t;
+    struct st_sources files, s;
+    struct cm_error e;
+    char first[TEST_PATH_BYTES], last[TEST_PATH_BYTES];
+    static float map[TEST_MAP_FLOATS], expected[TEST_MAP_FLOATS], taken[TEST_MAP_FLOATS];
+    test_inputs_init(&t);
+    const char *paths[] = {t.gallery, t.query, t.query};
+    const char *piped[] = {pipe_of(t.gallery, first), t.query, pipe_of(t.query, last)};
+    const char *meta[] = {t.meta, t.query_meta, t.query_meta};
+    cr_assert_eq(st_sources_open(&files, &golden, paths, meta, 3, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(st_sources_open(&s, &golden, piped, meta, 3, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(s.images, files.images);
+    cr_assert_eq(s.taken_bytes, sizeof taken);
+    for (uint64_t i = 0; i < s.images; i++) {
+        cr_assert_eq(st_sources_take(&s, i, taken, &e), CM_OK, "%s", e.text);
+        cr_assert_eq(st_sources_read(&s, i, taken, map, &e), CM_OK, "%s", e.text);
+        cr_assert_eq(st_sources_read(&files, i, NULL, expected, &e), CM_OK, "%s", e.text);
+        cr_assert_eq(memcmp(map, expected, sizeof map), 0, "image %d", (int)i);
+    }
+    st_sources_close(&s);
+    st_sources_close(&files);
     test_inputs_fini(&t);
 }
 
