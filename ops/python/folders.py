@@ -1,7 +1,8 @@
 """Which images a dataset folder holds, and who is on them by its naming rules.
 
-As the reference reads them: cameras count from 0, identity -1 (junk) is left out, identity 0 of
-Market-1501 (distractors) stays. Timestamps are 0: a frame number means nothing across sessions.
+The labels are those of `vitrine import --names`: cameras count from 1, as in the names; identity -1
+(junk) is left out; identity 0 of Market-1501 (distractors) stays, and so MSMT17's identities, which
+count from 0, are one higher. Timestamps are 0: a frame number means nothing across sessions.
 """
 from __future__ import annotations
 
@@ -69,7 +70,7 @@ def read_patterns(folder: str, naming: str) -> dict[str, list[Image]]:
                               f"({pattern.pattern}...)")
             pid, camera = int(found.group(1)), int(found.group(2))
             if pid != -1:
-                splits[split].append(image_of(path, f"{subfolder}/{file}", pid, camera - 1))
+                splits[split].append(image_of(path, f"{subfolder}/{file}", pid, camera))
     return splits
 
 
@@ -87,7 +88,7 @@ def read_msmt17(folder: str) -> dict[str, list[Image]]:
                 try:  # 0000/0000_000_01_0303morning_0015_0.jpg 0
                     name, pid = line.split()
                     camera = int(name.split("_")[2])
-                    image = image_of(path, f"{subfolder}/{name}", int(pid), camera - 1)
+                    image = image_of(path, f"{subfolder}/{name}", int(pid) + 1, camera)
                     splits[split].append(image)
                 except (ValueError, IndexError):
                     raise Refused(f"{path}: line {number}: expected 'path pid', the path's third "

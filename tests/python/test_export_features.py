@@ -185,9 +185,9 @@ class Folder(Case):
         self.assertEqual(sorted(os.listdir(self.out)),
                          ["gallery.csv", "gallery.npy", "query.csv", "query.npy"])
         self.assertEqual(self.text("features/query.csv"),
-                         f"name,pid,camid,timestamp\n{names[0]},1,1,0\n")
+                         f"name,pid,camid,timestamp\n{names[0]},1,2,0\n")
         self.assertEqual(self.text("features/gallery.csv"), "name,pid,camid,timestamp\n"
-                         f"{names[1]},0,0,0\n{names[2]},1,0,0\n")
+                         f"{names[1]},0,1,0\n{names[2]},1,1,0\n")
         for split, part in (("query", names[:1]), ("gallery", names[1:])):
             np.testing.assert_allclose(
                 np.load(self.path("features", f"{split}.npy")),

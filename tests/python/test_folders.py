@@ -37,22 +37,22 @@ class Folders(unittest.TestCase):
                  "bounding_box_test/0000_c4s1_000051_00.jpg",
                  "bounding_box_test/1501_c2s1_000051_00.jpg")
         self.assertEqual(self.read("market1501"), {
-            "query": [("query/0001_c6s3_077467_00.jpg", 1, 5, 0),
-                      ("query/0002_c1s1_000451_03.jpg", 2, 0, 0)],
-            "gallery": [("bounding_box_test/0000_c4s1_000051_00.jpg", 0, 3, 0),
-                        ("bounding_box_test/1501_c2s1_000051_00.jpg", 1501, 1, 0)]})
+            "query": [("query/0001_c6s3_077467_00.jpg", 1, 6, 0),
+                      ("query/0002_c1s1_000451_03.jpg", 2, 1, 0)],
+            "gallery": [("bounding_box_test/0000_c4s1_000051_00.jpg", 0, 4, 0),
+                        ("bounding_box_test/1501_c2s1_000051_00.jpg", 1501, 2, 0)]})
 
     def test_cuhk03_np(self):
         self.put("query/0003_c1_21.png", "bounding_box_test/0003_c2_27.png")
         self.assertEqual(self.read("cuhk03-np"), {
-            "query": [("query/0003_c1_21.png", 3, 0, 0)],
-            "gallery": [("bounding_box_test/0003_c2_27.png", 3, 1, 0)]})
+            "query": [("query/0003_c1_21.png", 3, 1, 0)],
+            "gallery": [("bounding_box_test/0003_c2_27.png", 3, 2, 0)]})
 
     def test_veri(self):
         self.put("image_query/0002_c002_00030600_0.jpg", "image_test/0776_c020_00085700_0.jpg")
         self.assertEqual(self.read("veri"), {
-            "query": [("image_query/0002_c002_00030600_0.jpg", 2, 1, 0)],
-            "gallery": [("image_test/0776_c020_00085700_0.jpg", 776, 19, 0)]})
+            "query": [("image_query/0002_c002_00030600_0.jpg", 2, 2, 0)],
+            "gallery": [("image_test/0776_c020_00085700_0.jpg", 776, 20, 0)]})
 
     def test_msmt17(self):
         line = "0000/0000_000_01_0303morning_0015_0.jpg 0\n"
@@ -62,9 +62,9 @@ class Folders(unittest.TestCase):
             self.put("list_query.txt", text=line)
             self.put("list_gallery.txt", text=other + line)
             self.assertEqual(self.read("msmt17"), {
-                "query": [(f"{subfolder}/0000/0000_000_01_0303morning_0015_0.jpg", 0, 0, 0)],
-                "gallery": [(f"{subfolder}/3059/3059_054_15_0114noon_1171_0.jpg", 3059, 14, 0),
-                            (f"{subfolder}/0000/0000_000_01_0303morning_0015_0.jpg", 0, 0, 0)]})
+                "query": [(f"{subfolder}/0000/0000_000_01_0303morning_0015_0.jpg", 1, 1, 0)],
+                "gallery": [(f"{subfolder}/3059/3059_054_15_0114noon_1171_0.jpg", 3060, 15, 0),
+                            (f"{subfolder}/0000/0000_000_01_0303morning_0015_0.jpg", 1, 1, 0)]})
 
     def test_what_is_no_such_dataset(self):
         self.refused("market1501", "query: no such folder; market1501 has its query images there")

@@ -98,8 +98,10 @@ Test(store_sources, streams_and_a_file)
     const char *paths[] = {t.gallery, t.query, t.query};
     const char *piped[] = {pipe_of(t.gallery, first), t.query, pipe_of(t.query, last)};
     const char *meta[] = {t.meta, t.query_meta, t.query_meta};
-    cr_assert_eq(st_sources_open(&files, &golden, paths, meta, 3, &e), CM_OK, "%s", e.text);
-    cr_assert_eq(st_sources_open(&s, &golden, piped, meta, 3, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(st_sources_open(&files, &golden, paths, meta, 3, PR_NAMES_CSV, &e), CM_OK, "%s",
+                 e.text);
+    cr_assert_eq(st_sources_open(&s, &golden, piped, meta, 3, PR_NAMES_CSV, &e), CM_OK, "%s",
+                 e.text);
     cr_assert_eq(s.images, files.images);
     cr_assert_eq(s.taken_bytes, sizeof taken);
     for (uint64_t i = 0; i < s.images; i++) {
