@@ -79,6 +79,51 @@ Test(names, msmt17)
                         "0003/0003_002_03_0303morning_0017_0.jpg,4,3\n");
 }
 
+/* What `vitrine eval` prints as JSON, with labels off the names or in columns; the caller frees it.
+ */
+static char *evaluate(const struct test_inputs *t, const char *gallery, const char *names)
+{
+    char dir[TEST_PATH_BYTES], journal[TEST_PATH_BYTES];
+    struct test_run r;
+    test_run(&r, (const char *const[]){"vitrine", "eval", "--gallery",
+                                       test_path(&t->folder, gallery, dir), "--features", t->query,
+                                       "--meta", t->query_meta, "--json", "-", "--journal",
+                                       test_path(&t->folder, "journal", journal),
+                                       names ? "--names" : NULL, names, NULL});
+    cr_assert_eq(r.code, 0, "%s", r.err);
+    char *figures = strdup(r.out);
+    test_run_fini(&r);
+    return figures;
+}
+
+/* Queries named as Market-1501 has them are those that columns say. */
+Test(names, eval_reads_them_too)
+{
+    static const char gallery[] = "0001_c1s1_000151_01.jpg\n0001_c2s1_000301_01.jpg\n"
+                                  "-1_c3s1_000401_03.jpg\n0000_c1s1_000151_01.jpg\n"
+                                  "0002_c1s1_000451_03.jpg\n0002_c6s4_019002_03.jpg\n"
+                                  "1501_c6s4_001902_01.jpg\n",
+                      list[] = "0001_c1s2_000151_01.jpg\n0002_c6s1_000301_01.jpg\n"
+                               "0002_c3s1_000401_03.jpg\n0007_c1s1_000151_01.jpg\n",
+                      columns[] = "name,pid,camid\na,1,1\nb,2,6\nc,2,3\nd,7,1\n";
+    struct test_inputs t;
+    char fingerprint[FINGERPRINT_BYTES];
+    test_inputs_init(&t);
+    test_write(t.meta, gallery, strlen(gallery));
+    import(&t, "market1501", "g", fingerprint);
+    test_write(t.query_meta, list, strlen(list));
+    char *named = evaluate(&t, "g", "market1501");
+    test_write(t.query_meta, columns, strlen(columns));
+    char *labelled = evaluate(&t, "g", NULL);
+    cr_assert_str_eq(named, labelled);
+    cr_assert(strstr(named, "\"queries\":4,\"valid_queries\":3,\"gallery\":6,\"junk_pairs\":2,"),
+              "%s", named);
+    cr_assert(strstr(named, "\"pid_minus1_dropped\":1,\"distractors_pid0\":1,"), "%s", named);
+    free(named);
+    free(labelled);
+    test_inputs_fini(&t);
+}
+
 static void refused(const struct test_inputs *t, const char *names, int code, const char *what,
                     const char *part)
 {
