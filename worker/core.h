@@ -27,6 +27,7 @@ struct wk_core {
 
     struct wk_search *head, *tail; /* searches that are not over, oldest first */
     uint32_t searches_count;
+    uint64_t arrivals;     /* searches taken so far */
     uint32_t cursor_held;  /* where the last scoring job read: the next goes on from there */
     uint64_t cursor_block; /* UINT64_MAX: before the first */
     struct wk_job *jobs;   /* [config.jobs] */

@@ -11,6 +11,7 @@ static void link_search(struct wk_core *w, struct wk_search *s)
     *(w->tail ? &w->tail->next : &w->head) = s;
     w->tail = s;
     w->searches_count++;
+    s->number = ++w->arrivals;
 }
 
 void wk_end_search(struct wk_core *w, struct wk_search *s)

@@ -2,6 +2,8 @@
 #include "common/assert.h"
 #include "worker/core.h"
 
+enum { PATIENCE_SPARED = 8 }; /* one part of so many */
+
 static struct wk_job *take_idle(struct wk_core *w)
 {
     struct wk_job *job = w->idle[--w->idle_count];
@@ -64,10 +66,42 @@ static bool find_block(struct wk_core *w, struct wk_search *s, uint32_t *held, u
     return false;
 }
 
+/* True if `s` is a newcomer to `older`, which still waits for a block. Evaluations are nobody's
+ * newcomers: they wait for all searches, and do not mind each other. */
+static bool delays(const struct wk_search *s, const struct wk_search *older)
+{
+    return !s->measure && !older->measure && s->number > older->company && older->images_left > 0;
+}
+
+/* True if all whom `images` of `s` would delay have the patience. They are then charged. */
+static bool admit(struct wk_core *w, const struct wk_search *s, uint64_t images)
+{
+    for (const struct wk_search *t = w->head; t != s; t = t->next)
+        if (delays(s, t) && t->patience < images)
+            return false;
+    for (struct wk_search *t = w->head; t != s; t = t->next)
+        if (delays(s, t))
+            t->patience -= images;
+    return true;
+}
+
+/* Its first block is back: whoever is here now is its company, and of those that come later it
+ * bears nearly as much as it and its company have to score. What is missing to as much is for their
+ * projections, which nobody counts. */
+static void meet_company(const struct wk_core *w, struct wk_search *s)
+{
+    uint64_t images = s->images;
+    for (const struct wk_search *t = w->head; t; t = t->next)
+        images += t == s || t->measure ? 0 : t->images_left;
+    s->company = w->arrivals;
+    s->patience = images - images / PATIENCE_SPARED;
+}
+
 static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t held,
                           uint64_t block)
 {
     struct wk_job *job = take_idle(w);
+    uint64_t images = wk_block_images(&w->held[held], block);
     job->kind = WK_JOB_SCORE;
     job->held = held;
     job->block = block;
@@ -75,7 +109,7 @@ static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t 
          s = s->next) {
         bool joins = s->state == WK_SCORING && s->measure == oldest->measure;
         struct wk_part *part = joins ? wk_search_part(s, held) : NULL;
-        if (!part || part->taken[block])
+        if (!part || part->taken[block] || !admit(w, s, images))
             continue;
         part->taken[block] = 1;
         join(job, s);
@@ -85,6 +119,8 @@ static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t 
         }
     }
     CM_ASSERT(job->queries_count > 0);
+    for (size_t i = 0; i < job->queries_count; i++) /* not before: they waited for this block */
+        job->searches[i]->images_left -= images;
     w->cursor_held = held;
     w->cursor_block = block;
     w->io.start(w->io.ctx, job);
@@ -137,6 +173,8 @@ static void finish_block(struct wk_core *w, const struct wk_job *job, size_t que
     struct wk_part *part = wk_search_part(s, job->held);
     uint64_t images = wk_block_images(shard, job->block);
     part->blocks_left--;
+    if (s->company == UINT64_MAX)
+        meet_company(w, s);
     if (job->outcome) {
         part->corrupt = true;
     } else {

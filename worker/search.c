@@ -31,6 +31,7 @@ static enum cm_err init_parts(struct wk_search *s, const struct wk_ask *ask,
     for (size_t i = 0; !rc && i < ask->shards_count; i++) {
         s->parts_count = s->parts_open = (uint32_t)i + 1;
         rc = init_part(&s->parts[i], held_of[i], s, &config->held[held_of[i]], e);
+        s->images = s->images_left += config->held[held_of[i]].images;
     }
     return rc;
 }
@@ -55,6 +56,7 @@ enum cm_err wk_search_new(struct wk_search **out, const struct wk_ask *ask, cons
         .deadline_ns = ask->measure ? UINT64_MAX : now_ns + ask->time_left_us * 1000,
         .dtype = ask->dtype,
         .map = cm_blob_ref(map),
+        .company = UINT64_MAX,
     };
     rc = cm_new_aligned(&s->packed, config->packed_bytes, 1, e);
     if (!rc)

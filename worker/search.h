@@ -56,6 +56,7 @@ struct wk_part {
 struct wk_search {
     struct wk_search *next, *prev; /* in order of arrival; unlinked once over */
     struct cm_query_id id;
+    uint64_t number; /* of its arrival, from 1 */
     enum wk_search_state state;
     bool measure; /* what follows is as in wk_ask */
     uint32_t k;
@@ -73,7 +74,12 @@ struct wk_search {
     unsigned jobs_out;   /* jobs that hold this search */
     struct wk_part *parts;
     uint32_t parts_count;
-    uint32_t parts_open; /* not answered yet */
+    uint32_t parts_open;  /* not answered yet */
+    uint64_t images;      /* of all its parts */
+    uint64_t images_left; /* of blocks that no job has taken */
+    uint64_t company;     /* searches up to this number were here when its first block came back;
+                             UINT64_MAX before that */
+    uint64_t patience;    /* images that later ones may still have scored before its own */
 };
 
 /* A search for a message that was checked: every shard is held, and `held_of[i]` says where. Takes
