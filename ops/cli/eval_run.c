@@ -161,12 +161,27 @@ static enum cm_err load_flight(struct run *r, struct flight *f, uint64_t query, 
     return CM_OK;
 }
 
+/* The one query that asks again while shards are not served; the others wait for its success. */
+static const struct flight *scout_of(const struct run *r)
+{
+    const struct flight *scout = NULL;
+    for (size_t i = 0; i < WINDOW; i++) {
+        const struct flight *f = &r->flights[i];
+        if (f->used && (!scout || f->message.id.v < scout->message.id.v))
+            scout = f;
+    }
+    return scout;
+}
+
 /* Sends what is due: queries that have rested, then new ones while there is room. */
 static enum cm_err send_due(struct run *r, struct cm_error *e)
 {
     uint64_t now = io_now_ns();
+    const struct flight *scout = r->missing[0] ? scout_of(r) : NULL;
     for (size_t i = 0; i < WINDOW; i++) {
         struct flight *f = &r->flights[i];
+        if (scout && f != scout)
+            continue;
         if (f->used && f->again_ns && now >= f->again_ns)
             send_flight(r, f);
         if (f->used)
