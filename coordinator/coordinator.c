@@ -101,7 +101,7 @@ void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_
 struct co_gather *co_find_open(struct co_core *c, struct cm_query_id id)
 {
     struct co_gather *g = c->open.head;
-    while (g && g->id.v != id.v)
+    while (g && id.v - g->id.v >= CO_ATTEMPTS_MAX) /* wraps for a smaller one */
         g = g->next;
     return g;
 }

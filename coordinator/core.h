@@ -66,8 +66,12 @@ void co_tell(struct co_core *c, const struct cm_peer *to, enum cm_err packing,
 void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
                    enum pr_error_code code, uint32_t retry_after_ms, const char *text);
 
-/* scatter.c: dispatches waiting queries, oldest first, while workers have credit. */
+/* scatter.c: finds members for homeless slots of open gathers, and then dispatches waiting ones,
+ * oldest first, while workers have credit. Whoever loses a member, or orphans a slot, calls it. */
 void co_scatter_waiting(struct co_core *c);
+/* A member declines a slot. It is asked of another one, if there is one: true then. */
+bool co_retry_elsewhere(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t member,
+                        enum pr_reason reason);
 
 /* The list in which a gather of its kind waits. */
 struct co_list *co_waiting_list(struct co_core *c, const struct co_gather *g);
@@ -78,8 +82,10 @@ void co_finish_if_complete(struct co_core *c, struct co_gather *g);
 void co_finish(struct co_core *c, struct co_gather *g);
 /* The same for a client that is gone: without an answer. Open gathers only. */
 void co_abandon(struct co_core *c, struct co_gather *g);
+/* Tells a part's worker to stop. */
+void co_cancel_part(struct co_core *c, const struct co_gather *g, uint32_t part);
 
-/* The open gather with this id, or NULL. */
+/* The open gather to which a search's id belongs, or NULL. */
 struct co_gather *co_find_open(struct co_core *c, struct cm_query_id id);
 
 /* on_worker.c: a worker's messages, its refusal, and its end. */

@@ -86,7 +86,7 @@ enum cm_err co_evaluation_on_positives(struct co_gather *g, uint32_t member,
                                        struct cm_error *e)
 {
     struct co_evaluation *v = g->evaluation;
-    enum cm_err rc = co_gather_check_sender(g, message->shard.v, member, e);
+    enum cm_err rc = co_gather_check_sender(g, message->shard.v, member, message->id, e);
     if (rc)
         return rc;
     rc = append(v, &message->positives, e);
@@ -119,7 +119,8 @@ enum cm_err co_evaluation_begin_count(struct co_gather *g, struct cm_error *e)
     v->counts = p;
     qsort(v->positives.items, v->positives.count, sizeof *v->positives.items, by_rank);
     v->counting = true;
-    v->parts_owing = g->parts_count;
+    for (uint32_t i = 0; i < g->parts_count; i++)
+        v->parts_owing += g->parts[i].open > 0;
     return CM_OK;
 }
 
@@ -128,7 +129,8 @@ enum cm_err co_evaluation_on_counts(struct co_gather *g, uint32_t member,
 {
     struct co_evaluation *v = g->evaluation;
     uint32_t part = 0;
-    while (part < g->parts_count && g->parts[part].member != member)
+    while (part < g->parts_count &&
+           (g->parts[part].member != member || co_part_id(g, part).v != message->id.v))
         part++;
     if (!v->counting || part == g->parts_count)
         return cm_fail(e, CM_EMISMATCH, "counts that nobody asked for");

@@ -42,18 +42,21 @@ static enum cm_err send_measured(struct co_core *c, struct co_gather *g, bool *p
     return rc ? rc : co_send(c, &g->client, &packed, NULL, e);
 }
 
+void co_cancel_part(struct co_core *c, const struct co_gather *g, uint32_t part)
+{
+    struct pr_buffer packed;
+    struct cm_error e;
+    struct pr_control cancel = {.type = PR_CANCEL, .id = co_part_id(g, part), .epoch = c->epoch};
+    co_tell(c, &c->members.slots[g->parts[part].member].peer, pr_control_pack(&cancel, &packed, &e),
+            &packed, &e);
+}
+
 /* Tells each worker that still owes something to stop. */
 static void cancel_open_parts(struct co_core *c, const struct co_gather *g)
 {
-    for (uint32_t p = 0; p < g->parts_count; p++) {
-        if (g->parts[p].open == 0)
-            continue;
-        struct pr_buffer packed;
-        struct cm_error e;
-        struct pr_control cancel = {.type = PR_CANCEL, .id = g->id, .epoch = c->epoch};
-        co_tell(c, &c->members.slots[g->parts[p].member].peer,
-                pr_control_pack(&cancel, &packed, &e), &packed, &e);
-    }
+    for (uint32_t p = 0; p < g->parts_count; p++)
+        if (g->parts[p].open > 0)
+            co_cancel_part(c, g, p);
 }
 
 void co_finish(struct co_core *c, struct co_gather *g)

@@ -4,6 +4,7 @@
 #include "common/assert.h"
 #include "common/mem.h"
 #include "coordinator/evaluation.h"
+#include "coordinator/members.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -76,29 +77,51 @@ void co_gather_free(struct co_gather *g)
     free(g);
 }
 
-enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint32_t parts, uint64_t now_ns,
+enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint64_t now_ns,
                            struct cm_error *e)
 {
-    void *slots_p, *parts_p = NULL;
-    enum cm_err rc = cm_new(&slots_p, shards, sizeof *g->slots, e);
-    if (!rc)
-        rc = cm_new(&parts_p, parts, sizeof *g->parts, e);
-    if (rc) {
-        free(slots_p);
+    void *slots;
+    enum cm_err rc = cm_new(&slots, shards, sizeof *g->slots, e);
+    if (rc)
         return rc;
-    }
-    g->slots = slots_p;
-    g->parts = parts_p;
-    g->slots_count = g->slots_open = shards;
+    g->slots = slots;
+    g->slots_count = g->slots_open = g->homeless = shards;
     for (uint32_t s = 0; s < shards; s++)
-        g->slots[s].part = CO_NO_PART;
+        g->slots[s] = (struct co_slot){.homeless = true,
+                                       .part = CO_NO_PART,
+                                       .avoid = CO_NO_MEMBER,
+                                       .reason = PR_REASON_NO_WORKER};
     g->dispatched_ns = now_ns;
     g->deadline_ns = g->evaluation ? UINT64_MAX : now_ns + g->deadline_after_ns;
     return CM_OK;
 }
 
+enum cm_err co_gather_add_part(struct co_gather *g, uint32_t member, uint32_t *part,
+                               struct cm_error *e)
+{
+    if (g->parts_count == g->parts_room) {
+        uint32_t room = g->parts_room ? 2 * g->parts_room : 4;
+        struct co_part *grown = realloc(g->parts, room * sizeof *grown);
+        if (!grown)
+            return cm_fail(e, CM_ENOMEM, "cannot note who was asked");
+        g->parts = grown;
+        g->parts_room = room;
+    }
+    *part = g->parts_count++;
+    /* The counts that it will owe keep an evaluation's part open. */
+    g->parts[*part] = (struct co_part){member, g->attempts, g->evaluation ? 1 : 0};
+    return CM_OK;
+}
+
+static void end_homelessness(struct co_gather *g, struct co_slot *slot)
+{
+    g->homeless -= slot->homeless;
+    slot->homeless = false;
+}
+
 void co_gather_assign(struct co_gather *g, uint32_t shard, uint32_t part)
 {
+    end_homelessness(g, &g->slots[shard]);
     g->slots[shard].part = part;
     g->parts[part].open++;
 }
@@ -108,6 +131,7 @@ void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason re
     struct co_slot *slot = &g->slots[shard];
     if (slot->closed)
         return;
+    end_homelessness(g, slot);
     slot->closed = true;
     slot->reason = reason;
     g->slots_open--;
@@ -117,18 +141,68 @@ void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason re
         g->parts[slot->part].open--;
 }
 
-void co_gather_lose(struct co_gather *g, uint32_t member)
+static bool has_slots(const struct co_gather *g, uint32_t part)
+{
+    for (uint32_t s = 0; s < g->slots_count; s++)
+        if (g->slots[s].part == part)
+            return true;
+    return false;
+}
+
+void co_gather_orphan(struct co_gather *g, uint32_t shard, enum pr_reason reason, uint32_t avoid)
+{
+    struct co_slot *slot = &g->slots[shard];
+    uint32_t part = slot->part;
+    CM_ASSERT(!slot->closed && part != CO_NO_PART);
+    g->parts[part].open--;
+    slot->part = CO_NO_PART;
+    slot->homeless = true;
+    slot->reason = reason;
+    slot->avoid = avoid;
+    g->homeless++;
+    if (g->evaluation && !has_slots(g, part))
+        g->parts[part].open = 0;
+}
+
+/* The scores that a lost member kept are gone, and with them what it still had to count. */
+static void fail_slots(struct co_gather *g, uint32_t part)
 {
     for (uint32_t s = 0; s < g->slots_count; s++) {
-        uint32_t part = g->slots[s].part;
-        if (part == CO_NO_PART || g->parts[part].member != member)
+        if (g->slots[s].part != part)
             continue;
         co_gather_close_slot(g, s, PR_REASON_WORKER_LOST);
-        if (g->evaluation && g->parts[part].open > 0) { /* its scores are gone with it */
-            g->slots[s].reason = PR_REASON_WORKER_LOST;
-            g->evaluation->failed = true;
-        }
+        g->slots[s].reason = PR_REASON_WORKER_LOST; /* also where it had closed well */
     }
+    g->evaluation->failed = true;
+}
+
+/* Has a part told of a shard whose counts it owes? */
+static bool has_closed(const struct co_gather *g, uint32_t part)
+{
+    for (uint32_t s = 0; s < g->slots_count; s++)
+        if (g->slots[s].part == part && g->slots[s].closed)
+            return true;
+    return false;
+}
+
+void co_gather_lose(struct co_gather *g, uint32_t member)
+{
+    for (uint32_t p = 0; p < g->parts_count; p++) {
+        if (g->parts[p].member != member || g->parts[p].open == 0)
+            continue;
+        bool irreplaceable = g->evaluation && (g->evaluation->want_scores || has_closed(g, p));
+        if (irreplaceable)
+            fail_slots(g, p);
+        for (uint32_t s = 0; s < g->slots_count && !irreplaceable; s++)
+            if (g->slots[s].part == p && !g->slots[s].closed)
+                co_gather_orphan(g, s, PR_REASON_WORKER_LOST, CO_NO_MEMBER);
+        g->parts[p].open = 0;
+    }
+}
+
+bool co_gather_may_retry(const struct co_gather *g)
+{
+    return g->attempts < CO_ATTEMPTS_MAX;
 }
 
 bool co_gather_is_over(const struct co_gather *g)
@@ -216,11 +290,12 @@ static void raise_to(uint64_t *longest, uint64_t value)
 }
 
 enum cm_err co_gather_check_sender(const struct co_gather *g, uint32_t shard, uint32_t member,
-                                   struct cm_error *e)
+                                   struct cm_query_id id, struct cm_error *e)
 {
     CM_ASSERT(shard < g->slots_count);
     const struct co_slot *slot = &g->slots[shard];
-    if (slot->part == CO_NO_PART || g->parts[slot->part].member != member)
+    if (slot->part == CO_NO_PART || g->parts[slot->part].member != member ||
+        co_part_id(g, slot->part).v != id.v)
         return cm_fail(e, CM_EMISMATCH, "shard %u was asked of another worker", shard);
     if (slot->closed)
         return cm_fail(e, CM_EEXIST, "shard %u has its answer", shard);
@@ -230,7 +305,7 @@ enum cm_err co_gather_check_sender(const struct co_gather *g, uint32_t shard, ui
 enum cm_err co_gather_on_result(struct co_gather *g, uint32_t member, const char *numeric_class,
                                 const struct pr_result *result, struct cm_error *e)
 {
-    enum cm_err rc = co_gather_check_sender(g, result->shard.v, member, e);
+    enum cm_err rc = co_gather_check_sender(g, result->shard.v, member, result->id, e);
     if (rc)
         return rc;
     struct co_slot *slot = &g->slots[result->shard.v];
@@ -258,7 +333,8 @@ enum cm_err co_gather_missing(const struct co_gather *g, struct pr_missing_shard
     *count = 0;
     for (uint32_t s = 0; !rc && s < g->slots_count; s++) {
         const struct co_slot *slot = &g->slots[s];
-        enum pr_reason reason = slot->closed ? slot->reason : PR_REASON_DEADLINE;
+        bool known = slot->closed || slot->homeless;
+        enum pr_reason reason = known ? slot->reason : PR_REASON_DEADLINE;
         if (reason != PR_REASON_NONE)
             (*out)[(*count)++] =
                 (struct pr_missing_shard){{s}, reason, slot->images_scored, slot->images};

@@ -2,8 +2,10 @@
  *
  *      WAITING --dispatch--> OPEN --all slots closed, or deadline--> answered and freed
  *
- * Each shard's slot closes once: by the result of the one member that was asked, or by a reason why
- * there is none. A second answer for a slot is refused, so no image can count twice. Hits are
+ * Each shard's slot closes once: by the result of the one member that was asked last, or by a
+ * reason why there is none. A slot whose member was lost, or declined, is homeless until another
+ * member that holds the shard is asked, under another search id: an answer of the former one is
+ * refused then, and a second answer for a closed slot is, so no image can count twice. Hits are
  * merged as they come: never more than k are held. An evaluation has no deadline, and a second
  * round after its slots have closed: evaluation.h. Pure; loop thread only. */
 #ifndef CO_GATHER_H
@@ -22,34 +24,40 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* One worker's share of a query: the SEARCH that it was sent. */
+/* One worker's share of a query: a SEARCH that it was sent. */
 struct co_part {
     uint32_t member;
-    uint32_t open; /* slots it has not answered yet; in an evaluation one more, for its counts */
+    uint32_t attempt; /* the search's id is the gather's and this */
+    uint32_t open;    /* slots it has not answered yet; in an evaluation one more, for its counts */
 };
 
 /* One shard's place in a query. */
 struct co_slot {
     bool closed;
-    uint32_t part; /* who was asked; CO_NO_PART if nobody holds the shard */
-    enum pr_reason reason;
+    bool homeless;         /* open, and nobody is asked */
+    uint32_t part;         /* who was asked; CO_NO_PART for nobody */
+    uint32_t avoid;        /* homeless: the member that just failed; CO_NO_MEMBER for none */
+    enum pr_reason reason; /* closed: why not whole; homeless: why it will not be, if it stays so */
     uint64_t images_scored;
     uint64_t images;
 };
 
 enum { CO_NO_PART = UINT32_MAX };
 
+/* Times that members are asked, the first counted in; and search ids that a gather has. */
+enum { CO_ATTEMPTS_MAX = 16 };
+
 struct co_evaluation;
 
 struct co_gather {
     struct co_gather *next, *prev; /* in the list of those waiting or of those open */
-    struct cm_query_id id;         /* the coordinator's own */
+    struct cm_query_id id;         /* the coordinator's own: that of the first attempt */
     struct cm_peer client;
     struct cm_query_id client_id; /* the client's number for it */
     uint32_t k;
     enum cm_dtype dtype;
     uint32_t payload_crc32c;
-    struct cm_blob *payload; /* the query's map, shared with the transport; NULL once dispatched */
+    struct cm_blob *payload; /* the query's map, shared with the transport */
     uint64_t deadline_after_ns;
     uint64_t arrived_ns;
     uint64_t dispatched_ns; /* 0 while waiting */
@@ -58,8 +66,10 @@ struct co_gather {
     struct co_slot *slots; /* [slots_count], one for each shard of the gallery */
     uint32_t slots_count;
     uint32_t slots_open;
-    struct co_part *parts; /* [parts_count], at most one a member */
-    uint32_t parts_count;
+    uint32_t homeless;     /* of those */
+    struct co_part *parts; /* [parts_count], at most one a member and attempt */
+    uint32_t parts_count, parts_room;
+    uint32_t attempts;                /* made so far */
     struct co_evaluation *evaluation; /* NULL: it is a query */
     struct pr_hit *hits;              /* [hits_count], best first; names are owned */
     size_t hits_count;
@@ -81,20 +91,39 @@ enum cm_err co_gather_new_evaluation(struct co_gather **out, const struct pr_eva
     __attribute__((warn_unused_result));
 void co_gather_free(struct co_gather *g); /* NULL is fine */
 
-/* Opens it with one slot for each shard, none of them asked of anybody yet, and room for `parts`
- * shares. Errors: CM_ENOMEM (still waiting then). */
-enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint32_t parts, uint64_t now_ns,
+/* Opens it with one slot for each shard, all of them homeless. Errors: CM_ENOMEM (still waiting
+ * then). */
+enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint64_t now_ns,
                            struct cm_error *e) __attribute__((warn_unused_result));
 
-/* Notes that `shard` is asked of part `part`. */
+/* A share of the attempt that is being made, for a member that has none in it. Errors: CM_ENOMEM.
+ */
+enum cm_err co_gather_add_part(struct co_gather *g, uint32_t member, uint32_t *part,
+                               struct cm_error *e) __attribute__((warn_unused_result));
+
+/* Notes that homeless `shard` is asked of part `part`. */
 void co_gather_assign(struct co_gather *g, uint32_t shard, uint32_t part);
 
-/* Closes every open slot of a member that is gone; in an evaluation all of its slots, if it still
- * owed its counts. */
+/* Takes an open slot away from the member that was asked (`avoid` it next time). In an evaluation a
+ * member without slots owes no counts either. */
+void co_gather_orphan(struct co_gather *g, uint32_t shard, enum pr_reason reason, uint32_t avoid);
+
+/* Orphans every open slot of a member that is gone. An evaluation for which it still owed its
+ * counts fails with its slots, and so does one that passes scores on, since those of a shard must
+ * come once. */
 void co_gather_lose(struct co_gather *g, uint32_t member);
+
+/* May members be asked for homeless slots once more? */
+bool co_gather_may_retry(const struct co_gather *g);
 
 /* Closes an open slot without a result. Closed already: nothing happens. */
 void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason reason);
+
+/* The search id of a part. */
+static inline struct cm_query_id co_part_id(const struct co_gather *g, uint32_t part)
+{
+    return (struct cm_query_id){g->id.v + g->parts[part].attempt};
+}
 
 /* Takes a member's result for a shard and merges its hits. The result's numbers were checked
  * against the shard map. Errors: CM_EEXIST (that slot is closed), CM_EMISMATCH (another member was
@@ -109,9 +138,10 @@ bool co_gather_is_over(const struct co_gather *g);
 /* Takes note of the numeric class in which some of it was computed. */
 void co_gather_note_class(struct co_gather *g, const char *numeric_class);
 
-/* Where an open slot's result must come from. Errors: CM_EMISMATCH, CM_EEXIST as below. */
+/* Is this member's message about search `id` what an open slot waits for? Errors: CM_EMISMATCH,
+ * CM_EEXIST as for co_gather_on_result. */
 enum cm_err co_gather_check_sender(const struct co_gather *g, uint32_t shard, uint32_t member,
-                                   struct cm_error *e);
+                                   struct cm_query_id id, struct cm_error *e);
 
 /* The shards that are not wholly in the answer, ascending; the caller frees *out. Errors:
  * CM_ENOMEM.

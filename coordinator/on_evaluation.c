@@ -11,12 +11,14 @@
  * hands: it fails the evaluation. */
 static void send_counts(struct co_core *c, struct co_gather *g)
 {
-    struct pr_count message = {
-        .id = g->id, .epoch = c->epoch, .positives = g->evaluation->positives};
     for (uint32_t p = 0; p < g->parts_count; p++) {
         const struct co_member *m = &c->members.slots[g->parts[p].member];
+        struct pr_count message = {
+            .id = co_part_id(g, p), .epoch = c->epoch, .positives = g->evaluation->positives};
         struct pr_buffer packed;
         struct cm_error e;
+        if (g->parts[p].open == 0)
+            continue; /* it has no shard of this any more */
         enum cm_err rc = pr_count_pack(&message, &packed, &e);
         if (!rc)
             rc = co_send(c, &m->peer, &packed, NULL, &e);
@@ -86,6 +88,17 @@ static enum cm_err check_positives(const struct co_core *c, const struct pr_posi
     return CM_OK;
 }
 
+/* A shard that one member cannot count another one may. */
+static enum cm_err take_positives(struct co_core *c, struct co_gather *g, uint32_t member,
+                                  const struct pr_positives_message *m, struct cm_error *e)
+{
+    enum cm_err rc = co_gather_check_sender(g, m->shard.v, member, m->id, e);
+    if (rc || (m->reason && co_retry_elsewhere(c, g, m->shard.v, member, m->reason)))
+        return rc;
+    return co_evaluation_on_positives(g, member, c->members.slots[member].hello.numeric_class, m,
+                                      e);
+}
+
 void co_on_positives(struct co_core *c, uint32_t member, struct cm_bytes header)
 {
     struct pr_positives_message message;
@@ -101,8 +114,7 @@ void co_on_positives(struct co_core *c, uint32_t member, struct cm_bytes header)
     struct co_gather *g = find(c, message.id, &e);
     if (g) {
         g->evaluation->worker_bytes += header.size;
-        rc = co_evaluation_on_positives(g, member, c->members.slots[member].hello.numeric_class,
-                                        &message, &e);
+        rc = take_positives(c, g, member, &message, &e);
     }
     settle(c, member, g, g ? rc : CM_ENOENT, &e);
     pr_positives_message_fini(&message);
@@ -144,7 +156,7 @@ static enum cm_err check_scores(const struct co_core *c, const struct co_gather 
 {
     if (!g->evaluation->want_scores)
         return cm_fail(e, CM_EMISMATCH, "scores that nobody asked for");
-    enum cm_err rc = co_gather_check_sender(g, m->shard.v, member, e);
+    enum cm_err rc = co_gather_check_sender(g, m->shard.v, member, m->id, e);
     if (rc)
         return rc;
     const struct co_shard *s = &c->map.shards[m->shard.v];

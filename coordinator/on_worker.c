@@ -278,6 +278,13 @@ static enum cm_err check_result(const struct co_core *c, const struct pr_result 
     return CM_OK;
 }
 
+/* A shard that this member did not score, though another might. */
+static bool is_fault(enum pr_reason reason)
+{
+    return reason == PR_REASON_OVERLOAD || reason == PR_REASON_CORRUPT ||
+           reason == PR_REASON_INTERNAL;
+}
+
 static void take_result(struct co_core *c, uint32_t member, const struct pr_result *result)
 {
     struct cm_error e;
@@ -288,7 +295,11 @@ static void take_result(struct co_core *c, uint32_t member, const struct pr_resu
         g = NULL; /* that is no query */
     if (g) {
         uint64_t start = co_now(c);
-        rc = co_gather_on_result(g, member, m->hello.numeric_class, result, &e);
+        rc = co_gather_check_sender(g, result->shard.v, member, result->id, &e);
+        bool elsewhere = !rc && is_fault(result->reason) &&
+                         co_retry_elsewhere(c, g, result->shard.v, member, result->reason);
+        if (!rc && !elsewhere)
+            rc = co_gather_on_result(g, member, m->hello.numeric_class, result, &e);
         g->timings.merge_us += (co_now(c) - start) / 1000;
     } else {
         cm_fail(&e, CM_ENOENT, "query %" PRIu64 " is over", result->id.v);

@@ -108,6 +108,50 @@ Test(faults, worker_killed_mid_query)
     test_cluster_fini(&c);
 }
 
+static void wait_workers(const struct test_cluster *c, size_t count)
+{
+    for (size_t found = 0; found != count;) {
+        json_t *status = test_status(c);
+        found = json_array_size(json_object_get(status, "workers"));
+        json_decref(status);
+        test_sleep_ms(10);
+    }
+}
+
+/* Two workers that hold the same: one is killed in the middle of a search, again and again, and
+ * every answer is whole and the same to the bit. */
+Test(faults, a_replica_hides_a_killed_worker)
+{
+    struct test_cluster c;
+    struct test_run r;
+    test_cluster_init(&c);
+    test_import(&c, "g", &test_sample, 4, SHARDS);
+    test_coordinator_start(&c, "ipc", NULL);
+    for (unsigned i = 0; i < 2; i++)
+        test_worker_start(&c, i, "g", NULL, (const char *const[]){"--threads", "1", NULL});
+    test_wait_exact(&c, "shards_covered", SHARDS);
+    static const char *const whole[] = {"--min-coverage", "1", NULL};
+    cr_assert_eq(test_search(&c, &r, &test_sample, whole), 0, "%s", r.err);
+    char *right = test_hits_text(&r);
+    test_run_fini(&r);
+    for (unsigned round = 0; round < 4; round++) {
+        json_int_t before = test_status_number(&c, "counters.answers");
+        test_search_start(&c, &r, &test_sample, whole);
+        test_wait_least(&c, "counters.answers", before + 2); /* it is in its middle */
+        test_worker_kill(&c, round % 2);
+        cr_assert_eq(test_finish(&r, TEST_RUN_MS), 0, "%s", r.err);
+        char *hits = test_hits_text(&r);
+        cr_assert_str_eq(hits, right);
+        free(hits);
+        test_run_fini(&r);
+        test_worker_start(&c, round % 2, "g", NULL, (const char *const[]){"--threads", "1", NULL});
+        wait_workers(&c, 2);
+    }
+    cr_assert_eq(test_status_number(&c, "counters.partial"), 0);
+    free(right);
+    test_cluster_fini(&c);
+}
+
 /* A worker killed while nobody asks it anything: the end of its connection tells, long before its
  * silence would. */
 Test(faults, worker_killed_between_queries)

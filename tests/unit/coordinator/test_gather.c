@@ -122,11 +122,12 @@ static void split_once(struct test_random *seed)
         cuts[shards + 1] = cuts[shards] + 1 + test_random_below(seed, IMAGES - cuts[shards]);
         shards++;
     }
-    cr_assert_eq(co_gather_open(g, shards, 1, 5, &e), CM_OK);
-    g->parts_count = 1;
+    uint32_t part;
+    cr_assert_eq(co_gather_open(g, shards, 5, &e), CM_OK);
+    cr_assert_eq(co_gather_add_part(g, 0, &part, &e), CM_OK);
     for (uint32_t s = 0; s < shards; s++) {
         g->slots[s].images = cuts[s + 1] - cuts[s];
-        co_gather_assign(g, s, 0);
+        co_gather_assign(g, s, part);
     }
     for (uint32_t s = 0; s < shards; s++) /* any order that visits each once */
         take_split(g, query.id.v, shards - 1 - s, cuts[shards - 1 - s],

@@ -1,6 +1,7 @@
 /* test_pair.c: a coordinator and three workers in one process, on one clock, over a network that
  * delays at random; workers die and start again. Whatever happens, each query gets one answer, and
  * that answer is the truth. */
+#include "coordinator/gather.h"
 #include "tests/support/fake_co.h"
 #include "tests/support/fake_wk.h"
 #include "tests/support/random.h"
@@ -39,7 +40,7 @@ struct world {
     struct place places[WORKERS];
     struct test_random seed;
     struct test_mailbox to_client;
-    uint64_t query_of[QUERIES + 2];          /* by the coordinator's id + 1 */
+    uint64_t query_of[QUERIES + 2];          /* by the coordinator's id: a gather has so many */
     unsigned char sent[QUERIES + 2][IMAGES]; /* what the RESULTs sent were about */
     uint32_t k[QUERIES + 2];
     unsigned answers[QUERIES + 2];
@@ -112,7 +113,7 @@ static void note_result(struct world *w, const struct place *p, const struct tes
     struct pr_result r;
     struct cm_error e;
     cr_assert_eq(pr_result_unpack(m->header, &r, &e), CM_OK, "%s", e.text);
-    uint64_t query = w->query_of[r.id.v + 1];
+    uint64_t query = w->query_of[(r.id.v + 1) / CO_ATTEMPTS_MAX];
     size_t first = r.shard.v * FAKE_SHARD_IMAGES;
     memcpy(&w->sent[query][first], &p->scored[query][first], FAKE_SHARD_IMAGES);
     pr_result_fini(&r);
@@ -153,7 +154,7 @@ static void arrive(struct world *w, int i, struct test_message *m, bool up)
     } else {
         if (m->envelope.type == PR_SEARCH || m->envelope.type == PR_MEASURE) {
             memcpy(&query, cm_blob_data(m->payload), sizeof query);
-            w->query_of[m->envelope.id.v + 1] = (uint64_t)query;
+            w->query_of[(m->envelope.id.v + 1) / CO_ATTEMPTS_MAX] = (uint64_t)query;
         }
         wk_on_message(p->wk.core, m->header, m->payload);
     }

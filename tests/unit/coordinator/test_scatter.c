@@ -225,11 +225,20 @@ Test(co_scatter, a_worker_that_is_not_connected_is_lost_at_once)
     f.deaf = test_peer("w0");
     f.deaf_why = CM_EUNAVAIL;
     fake_co_join(&f, "w1", 0, 2);
-    fake_co_query(&f, "client", 2, 5, 60000);    /* 0 of w1, the others of w0 */
-    expect_reason(&f, 0, PR_REASON_WORKER_LOST); /* query 1, all of it */
+    fake_co_query(&f, "client", 2, 5, 60000); /* 0 of w1, the others of w0 */
     cr_assert_eq(fake_co_logged(&f, "event=worker_lost worker=w0 why=\"not connected\""), 1);
     struct pr_search two = fake_co_take_search(&f, "w1");
     expect_shards(&two, (const uint32_t[]){0}, 1);
+    pr_search_fini(&two);
+    two = fake_co_take_search(&f, "w1"); /* what w0 had of query 1, and w1 holds */
+    expect_shards(&two, (const uint32_t[]){0, 1}, 2);
+    fake_co_score(&f, "w1", two.id.v, 0, 1, 5);
+    fake_co_score(&f, "w1", two.id.v, 1, 1, 5);
+    expect_reason(&f, 2, PR_REASON_WORKER_LOST);
+    pr_search_fini(&two);
+    two = fake_co_take_search(&f, "w1"); /* and of query 2 */
+    expect_shards(&two, (const uint32_t[]){1}, 1);
+    pr_search_fini(&two);
     fake_co_query(&f, "client", 3, 5, 60000); /* the other is not asked any more */
     fake_co_take(&f, "w1", PR_SEARCH);
     cr_assert_eq(f.sent.count, 0);
