@@ -251,6 +251,12 @@ bench: all $(BENCHES)
 $(BENCHES): $(OUT)/bench/%: $(OUT)/obj/ops/bench/%.o $(OUT)/obj/ops/bench/support.o $(ALL_LIBS)
 	$(link) $(LIBS_PURE) $(LIBS_WORLD) $(LIBS_RIVAL)
 
+# Not a part of bench: it takes minutes, and as many bytes of disk as the gallery has (38 GB).
+.PHONY: million
+million: ## a million images imported, searched, evaluated (38 GB); MILLION=--quick takes 20,000
+million: all $(OUT)/bench/synthetic
+	@ops/bench/million --out $(OUT) $(MILLION)
+
 # --- what is kept to ---------------------------------------------------------------------------
 
 .PHONY: tidy layers format

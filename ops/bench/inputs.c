@@ -136,14 +136,8 @@ static void fill_halves(uint16_t *out, size_t count, uint64_t *state)
 
 static void write_maps(const struct cm_geometry *g, uint64_t images, const char *prefix)
 {
-    char head[128], dict[112];
-    snprintf(dict, sizeof dict,
-             "{'descr': '<f2', 'fortran_order': False, 'shape': (%" PRIu64 ", %u, %u, %u), }",
-             images, g->height, g->width, g->channels * g->layers);
-    snprintf(head, sizeof head, "%-117s\n", dict);
     FILE *f = create(prefix, ".npy");
-    fwrite("\x93NUMPY\x01\x00\x76\x00", 10, 1, f);
-    fwrite(head, 118, 1, f);
+    bench_npy_header(f, images, g->height, g->width, g->channels * g->layers);
     uint64_t state = 6;
     size_t floats = cm_map_floats(g);
     uint16_t *map = calloc(floats, sizeof *map);

@@ -2,6 +2,7 @@
 #include "ops/bench/support.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -100,6 +101,16 @@ float bench_random(uint64_t *state)
     x ^= x >> 27;
     *state = x;
     return (float)((x * UINT64_C(0x2545f4914f6cdd1d)) >> 40) / (float)(1 << 23) - 1.0f;
+}
+
+void bench_npy_header(FILE *f, uint64_t images, uint32_t height, uint32_t width, uint32_t channels)
+{
+    char dict[112];
+    snprintf(dict, sizeof dict,
+             "{'descr': '<f2', 'fortran_order': False, 'shape': (%" PRIu64 ", %u, %u, %u), }",
+             images, height, width, channels);
+    fwrite("\x93NUMPY\x01\x00\x76\x00", 10, 1, f);
+    fprintf(f, "%-117s\n", dict);
 }
 
 FILE *bench_json(const char *path)

@@ -43,6 +43,9 @@ double bench_spread(double *samples, size_t count);
 /* The next number of a seeded stream, uniform in [-1, 1). */
 float bench_random(uint64_t *state);
 
+/* Writes the header of a .npy file of float16 maps; errors stay with the stream. */
+void bench_npy_header(FILE *f, uint64_t images, uint32_t height, uint32_t width, uint32_t channels);
+
 /* Opens the file that JSON lines are appended to; a stream to nowhere for NULL. */
 FILE *bench_json(const char *path);
 
