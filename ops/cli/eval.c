@@ -5,9 +5,11 @@
 #include "common/limits.h"
 #include "common/mem.h"
 #include "ops/cli/cli.h"
+#include "ops/cli/eval_rankings.h"
 #include "ops/cli/eval_run.h"
 #include "ops/cli/json.h"
 #include "ops/cli/local.h"
+#include "ops/cli/report.h"
 #include "ops/cli/tables.h"
 #include "proto/file/csv.h"
 
@@ -18,7 +20,7 @@
 
 struct eval_args {
     const char *gallery, *connect, *features, *meta;
-    const char *json, *csv, *scores, *journal, *map, *train, *test, *names;
+    const char *json, *csv, *report, *images_dir, *scores, *journal, *map, *train, *test, *names;
     uint64_t workers, threads;
     bool resume, insecure, progress_json;
 };
@@ -31,6 +33,7 @@ struct eval {
     uint64_t images;              /* of the gallery */
     bool trapezoid;
     enum pr_names names;
+    char subtitle[128]; /* matcher, precision, size of the gallery */
 };
 
 /* --- inputs ----------------------------------------------------------------------------------- */
@@ -43,8 +46,8 @@ static enum cm_err check_label(const struct eval *v, uint64_t query,
         return CM_OK;
     return cm_fail(e, CM_EFORMAT,
                    "%s: query %" PRIu64 " (%s) has pid %" PRId64
-                   ", which means %s, and only images of the gallery are that; leave it out of the "
-                   "queries",
+                   ", which means %s, and only images of the gallery are that: leave it out of the "
+                   "queries, or add 1 to all pids if yours count from 0",
                    v->a->meta, query, meta->name, meta->pid, meta->pid ? "junk" : "a distractor");
 }
 
@@ -144,6 +147,9 @@ static enum cm_err check_cluster(struct eval *v, const struct pr_status *status,
                        "gallery to evaluate over");
     v->images = status->gallery.images;
     v->v.gallery = status->gallery.gallery;
+    snprintf(v->subtitle, sizeof v->subtitle, "%s, %s, %" PRIu64 " images in %u shards",
+             cm_matcher_name(status->gallery.geometry.matcher),
+             cm_precision_name(status->gallery.precision), v->images, status->gallery.shards);
     return cm_geometry_check_map(&status->gallery.geometry, v->a->features, v->features->height,
                                  v->features->width, v->features->channels, e);
 }
@@ -213,6 +219,41 @@ static enum cm_err save_json(const struct eval *v, const struct cli_summary *sum
     return cli_save_json_exact(root, v->a->json, e);
 }
 
+/* What became of pictures and rankings, on stderr. */
+static void say_report(const struct eval *v, const struct cli_thumbnail_counts *n, size_t skipped)
+{
+    fprintf(stderr, "vitrine eval: %s/index.html is written", v->a->report);
+    if (v->a->images_dir)
+        fprintf(stderr,
+                "; of its pictures %" PRIu64 " are in it, %" PRIu64 " linked, %" PRIu64
+                " not found below %s",
+                n->embedded, n->linked, n->missing, v->a->images_dir);
+    if (skipped)
+        fprintf(stderr, "; %zu rankings are left out: the cluster gave no whole answer", skipped);
+    fputc('\n', stderr);
+}
+
+static enum cm_err write_report(const struct eval *v, const struct cli_evaluation *told,
+                                struct cm_error *e)
+{
+    struct cli_eval_rankings rankings;
+    struct cli_thumbnail_counts counts;
+    enum cm_err rc = cli_eval_rankings_fetch(&rankings, &v->v, e);
+    struct cli_report report = {
+        .evaluation = *told,
+        .subtitle = v->subtitle,
+        .rankings = rankings.items,
+        .rankings_count = rankings.count,
+        .images = v->a->images_dir,
+    };
+    if (!rc)
+        rc = cli_report_write(&report, v->a->report, &counts, e);
+    if (!rc)
+        say_report(v, &counts, rankings.skipped);
+    cli_eval_rankings_fini(&rankings);
+    return rc;
+}
+
 static enum cm_err tell(const struct eval *v, uint64_t asked, struct cm_error *e)
 {
     struct cli_summary summary;
@@ -235,6 +276,8 @@ static enum cm_err tell(const struct eval *v, uint64_t asked, struct cm_error *e
         rc = save_json(v, &summary, e);
     if (!rc && v->a->csv)
         rc = cli_queries_csv(&told, v->a->csv, e);
+    if (!rc && v->a->report)
+        rc = write_report(v, &told, e);
     return rc;
 }
 
@@ -248,6 +291,8 @@ static enum cm_err check_args(struct eval *v, struct cm_error *e)
         return cm_fail(e, CM_EUSAGE, "give either --gallery DIR or --connect ENDPOINT");
     if (a->connect && a->workers)
         return cm_fail(e, CM_EUSAGE, "--workers goes with --gallery");
+    if (a->images_dir && !a->report)
+        return cm_fail(e, CM_EUSAGE, "--images goes with --report");
     v->trapezoid = strcmp(a->map, "trapezoid") == 0;
     if (!v->trapezoid && strcmp(a->map, "finite") != 0)
         return cm_fail(e, CM_EUSAGE, "--map is '%s'; it is finite or trapezoid", a->map);
@@ -302,6 +347,11 @@ int cli_eval(int argc, char **argv)
          &a.json},
         {"csv", 0, CM_OPTION_TEXT, false, "FILE",
          "write a row for each query: AP, rank of the first hit, positives", 0, 0, &a.csv},
+        {"report", 0, CM_OPTION_TEXT, false, "DIR",
+         "write DIR/index.html: figures, curves, the hardest queries and their rankings", 0, 0,
+         &a.report},
+        {"images", 0, CM_OPTION_TEXT, false, "DIR",
+         "the images, by their names below DIR, as pictures in the report", 0, 0, &a.images_dir},
         {"scores", 0, CM_OPTION_TEXT, false, "FILE",
          "write the whole matrix of scores, .npy float32 [queries, images], as it comes", 0, 0,
          &a.scores},

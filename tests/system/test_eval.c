@@ -112,6 +112,38 @@ Test(eval, the_figures_do_not_depend_on_the_cut)
     test_eval_fini(&c);
 }
 
+/* The page has the figures and a ranking for each chosen query; pictures that are there are in it.
+ */
+Test(eval, the_report_is_one_page)
+{
+    struct test_cluster c;
+    struct test_run r;
+    char query[PATH_BYTES], labels[PATH_BYTES];
+    size_t size, pictures = 0;
+    test_eval_init(&c);
+    test_source(test_labelled.query, query, sizeof query);
+    test_source(test_labelled.query_labels, labels, sizeof labels);
+    test_import(&c, "g", &test_labelled, 1, 3);
+    cr_assert_eq(system("mkdir -p i/grocery160/test/Packages/Juice/Bravo-Apple-Juice"), 0);
+    test_write("i/grocery160/test/Packages/Juice/Bravo-Apple-Juice/Bravo-Apple-Juice_001.jpg",
+               "\xff\xd8\xff\xe0 not much of a picture", 26);
+    struct test_ask a = {
+        "g",  NULL, query, labels,
+        NULL, NULL, NULL,  {"--report", "r", "--images", "i", "--test", "<Market & Co>"}};
+    cr_assert_eq(test_eval(&r, &a), 0, "%s", r.err);
+    cr_assert(strstr(r.err, "r/index.html is written") != NULL, "%s", r.err);
+    test_run_fini(&r);
+    char *page = test_read("r/index.html", &size);
+    cr_assert(strstr(page, "&lt;Market &amp; Co&gt;") && !strstr(page, "<Market"));
+    cr_assert(strstr(page, "89.29") && strstr(page, "81.37"), "the figures");
+    for (const char *at = page; (at = strstr(at, "data:image/jpeg;base64,")) != NULL; at++)
+        pictures++;
+    cr_assert_geq(pictures, 1);
+    cr_assert(!strstr(page, "http://") && !strstr(page, "https://"), "it loads something");
+    free(page);
+    test_eval_fini(&c);
+}
+
 /* --- the real set ------------------------------------------------------------------------------
  */
 
