@@ -321,6 +321,30 @@ static enum cm_err run(struct eval *v, struct cm_error *e)
     return rc;
 }
 
+static int command(struct eval_args *a, const struct cm_option *options, size_t count, int argc,
+                   char **argv)
+{
+    const struct cm_command eval_command = {
+        .name = "vitrine eval",
+        .usage = "(--gallery DIR [--workers N] | --connect ENDPOINT) --features Q.npy --meta Q.csv",
+        .about =
+            "Rank-k, mAP and mINP of labelled queries over a whole gallery, exactly, without a\n"
+            "matrix of distances: each pair is scored once, where the features lie, and only\n"
+            "counts travel. Images of a query's own pid and camid are dropped, and those of pid\n"
+            "-1; pid 0 are distractors; queries without a right image do not count. Equal scores:\n"
+            "AP takes them together, as scikit-learn does; the rest orders them by lower id.\n"
+            "A worker that is lost is waited for; Ctrl-C stops, and --resume goes on.",
+        .options = options,
+        .options_count = count,
+    };
+    int exit_code;
+    struct cm_error e;
+    if (!cm_command_begin(&eval_command, argc, argv, &exit_code))
+        return exit_code;
+    struct eval v = {.a = a, .v = {.progress_json = a->progress_json}};
+    return run(&v, &e) ? cm_command_fail(&eval_command, &e) : CM_EXIT_OK;
+}
+
 int cli_eval(int argc, char **argv)
 {
     struct eval_args a = {.map = "finite"};
@@ -375,23 +399,5 @@ int cli_eval(int argc, char **argv)
          "a coordinator on another machine is fine, although nobody is authenticated", 0, 0,
          &a.insecure},
     };
-    const struct cm_command command = {
-        .name = "vitrine eval",
-        .usage = "(--gallery DIR [--workers N] | --connect ENDPOINT) --features Q.npy --meta Q.csv",
-        .about =
-            "Rank-k, mAP and mINP of labelled queries over a whole gallery, exactly, without a\n"
-            "matrix of distances: each pair is scored once, where the features lie, and only\n"
-            "counts travel. Images of a query's own pid and camid are dropped, and those of pid\n"
-            "-1; pid 0 are distractors; queries without a right image do not count. Equal scores:\n"
-            "AP takes them together, as scikit-learn does; the rest orders them by lower id.\n"
-            "A worker that is lost is waited for; Ctrl-C stops, and --resume goes on.",
-        .options = options,
-        .options_count = sizeof options / sizeof *options,
-    };
-    int exit_code;
-    struct cm_error e;
-    if (!cm_command_begin(&command, argc, argv, &exit_code))
-        return exit_code;
-    struct eval v = {.a = &a, .v = {.progress_json = a.progress_json}};
-    return run(&v, &e) ? cm_command_fail(&command, &e) : CM_EXIT_OK;
+    return command(&a, options, sizeof options / sizeof *options, argc, argv);
 }
