@@ -76,3 +76,15 @@ void cm_topk_sort(struct cm_topk *t)
         sift_down(t->hits, n - 1);
     }
 }
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct cm_hit *x = a, *y = b;
+    return cm_hit_before(x, y) ? -1 : cm_hit_before(y, x);
+}
+
+void cm_hits_sort(struct cm_hit *hits, size_t count)
+{
+    if (count > 0)
+        qsort(hits, count, sizeof *hits, by_rank);
+}

@@ -38,6 +38,9 @@ void cm_topk_fini(struct cm_topk *t);
 /* Offers one hit. O(log k) when it is kept, O(1) when it is not. */
 void cm_topk_push(struct cm_topk *t, struct cm_hit hit);
 
+/* Orders any hits best first. */
+void cm_hits_sort(struct cm_hit *hits, size_t count);
+
 /* Orders hits[0..count) best first. After it the set takes no more pushes. */
 void cm_topk_sort(struct cm_topk *t);
 

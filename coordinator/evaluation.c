@@ -102,12 +102,6 @@ enum cm_err co_evaluation_on_positives(struct co_gather *g, uint32_t member,
     return CM_OK;
 }
 
-static int by_rank(const void *a, const void *b)
-{
-    const struct cm_hit *x = a, *y = b;
-    return cm_hit_before(x, y) ? -1 : cm_hit_before(y, x);
-}
-
 enum cm_err co_evaluation_begin_count(struct co_gather *g, struct cm_error *e)
 {
     struct co_evaluation *v = g->evaluation;
@@ -117,7 +111,7 @@ enum cm_err co_evaluation_begin_count(struct co_gather *g, struct cm_error *e)
     if (rc)
         return rc;
     v->counts = p;
-    qsort(v->positives.items, v->positives.count, sizeof *v->positives.items, by_rank);
+    cm_hits_sort(v->positives.items, v->positives.count);
     v->counting = true;
     for (uint32_t i = 0; i < g->parts_count; i++)
         v->parts_owing += g->parts[i].open > 0;

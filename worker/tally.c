@@ -49,12 +49,6 @@ static enum cm_err keep_positive(struct wk_tally *t, uint64_t number, struct cm_
     return CM_OK;
 }
 
-static int by_rank(const void *a, const void *b)
-{
-    const struct cm_hit *x = a, *y = b;
-    return cm_hit_before(x, y) ? -1 : cm_hit_before(y, x);
-}
-
 enum cm_err wk_tally_seal(struct wk_tally *t, int64_t pid, int32_t camid,
                           const struct wk_labels *labels, struct cm_error *e)
 {
@@ -73,8 +67,7 @@ enum cm_err wk_tally_seal(struct wk_tally *t, int64_t pid, int32_t camid,
         if (rc)
             return rc;
     }
-    if (t->found.count)
-        qsort(t->found.items, t->found.count, sizeof *t->found.items, by_rank);
+    cm_hits_sort(t->found.items, t->found.count);
     return CM_OK;
 }
 

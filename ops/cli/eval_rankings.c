@@ -1,10 +1,9 @@
 /* eval_rankings.c: see eval_rankings.h. */
 #include "ops/cli/eval_rankings.h"
 
-#include "common/checksum.h"
 #include "common/limits.h"
-#include "common/mem.h"
 #include "ops/cli/local.h"
+#include "ops/cli/query_map.h"
 
 #include <stdlib.h>
 #include <time.h>
@@ -47,17 +46,10 @@ static enum cm_err load(const struct cli_eval *v, uint64_t query, struct cm_blob
     uint64_t images = c->valid + c->same_camera + c->junk;
     uint64_t dropped = c->same_camera + c->junk;
     uint64_t k = CLI_REPORT_TOP + (dropped < MORE_HITS ? dropped : MORE_HITS);
-    void *bytes;
-    enum cm_err rc = cm_new_aligned(&bytes, n->image_bytes, 1, e);
+    uint32_t crc32c;
+    enum cm_err rc = cli_query_map(n, query, map, &crc32c, e);
     if (rc)
         return rc;
-    rc = pr_npy_read_raw(n, query, 1, bytes, e);
-    if (!rc)
-        rc = cm_blob_new(map, bytes, n->image_bytes, free, bytes, e);
-    if (rc) {
-        free(bytes);
-        return rc;
-    }
     *message = (struct pr_query){
         .id = {query},
         .k = (uint32_t)(k < images ? k : images),
@@ -66,7 +58,7 @@ static enum cm_err load(const struct cli_eval *v, uint64_t query, struct cm_blob
         .height = n->height,
         .width = n->width,
         .channels = n->channels,
-        .payload_crc32c = cm_crc32c(0, bytes, n->image_bytes),
+        .payload_crc32c = crc32c,
     };
     return CM_OK;
 }

@@ -1,13 +1,13 @@
 /* eval_run.c: see eval_run.h. */
 #include "ops/cli/eval_run.h"
 
-#include "common/checksum.h"
 #include "common/geometry.h"
 #include "common/io/loop.h"
 #include "common/limits.h"
 #include "common/mem.h"
 #include "ops/cli/local.h"
 #include "ops/cli/progress.h"
+#include "ops/cli/query_map.h"
 #include "ops/cli/ranking.h"
 
 #include <inttypes.h>
@@ -135,17 +135,10 @@ static enum cm_err load_flight(struct run *r, struct flight *f, uint64_t query, 
 {
     struct cli_eval *v = r->v;
     const struct pr_npy *n = v->features;
-    void *bytes;
-    enum cm_err rc = cm_new_aligned(&bytes, n->image_bytes, 1, e);
+    uint32_t crc32c;
+    enum cm_err rc = cli_query_map(n, query, &f->map, &crc32c, e);
     if (rc)
         return rc;
-    rc = pr_npy_read_raw(n, query, 1, bytes, e);
-    if (!rc)
-        rc = cm_blob_new(&f->map, bytes, n->image_bytes, free, bytes, e);
-    if (rc) {
-        free(bytes);
-        return rc;
-    }
     f->used = true;
     f->message = (struct pr_evaluate){
         .id = {query},
@@ -156,7 +149,7 @@ static enum cm_err load_flight(struct run *r, struct flight *f, uint64_t query, 
         .height = n->height,
         .width = n->width,
         .channels = n->channels,
-        .payload_crc32c = cm_crc32c(0, bytes, n->image_bytes),
+        .payload_crc32c = crc32c,
     };
     return CM_OK;
 }

@@ -2,7 +2,6 @@
  *
  * A few queries are in flight at a time, in a ring by their index; answers may come in any order
  * and are printed in the order of the queries. */
-#include "common/checksum.h"
 #include "common/geometry.h"
 #include "common/io/loop.h"
 #include "common/limits.h"
@@ -10,6 +9,7 @@
 #include "ops/cli/cli.h"
 #include "ops/cli/client.h"
 #include "ops/cli/local.h"
+#include "ops/cli/query_map.h"
 #include "ops/cli/ranking.h"
 #include "proto/file/csv.h"
 #include "proto/file/npy.h"
@@ -95,18 +95,10 @@ static enum cm_err read_label(struct search *s, struct flight *f, struct cm_erro
 
 static enum cm_err read_map(struct search *s, struct flight *f, uint64_t index, struct cm_error *e)
 {
-    void *bytes;
-    size_t size = s->features->image_bytes;
-    enum cm_err rc = cm_new_aligned(&bytes, size, 1, e);
+    uint32_t crc32c;
+    enum cm_err rc = cli_query_map(s->features, index, &f->map, &crc32c, e);
     if (rc)
         return rc;
-    rc = pr_npy_read_raw(s->features, index, 1, bytes, e);
-    if (!rc)
-        rc = cm_blob_new(&f->map, bytes, size, free, bytes, e);
-    if (rc) {
-        free(bytes);
-        return rc;
-    }
     f->query = (struct pr_query){
         .id = {index},
         .k = s->k,
@@ -115,7 +107,7 @@ static enum cm_err read_map(struct search *s, struct flight *f, uint64_t index, 
         .height = s->features->height,
         .width = s->features->width,
         .channels = s->features->channels,
-        .payload_crc32c = cm_crc32c(0, bytes, size),
+        .payload_crc32c = crc32c,
     };
     return CM_OK;
 }
