@@ -148,3 +148,8 @@ void test_run_fini(struct test_run *r)
     free(r->err);
     *r = (struct test_run){0};
 }
+
+bool test_is_slow(void)
+{
+    return getenv("VITRINE_SLOW") != NULL;
+}

@@ -52,6 +52,9 @@ char *test_source(const char *name, char *out, size_t size);
  * False, and says so on stderr, where it is not; the test then has nothing to do. */
 bool test_shared(const char *name, char *out, size_t size);
 
+/* Is this build so much slower (tests/run says so) that a part of much arithmetic will do? */
+bool test_is_slow(void);
+
 /* Sleeps. */
 void test_sleep_ms(unsigned ms);
 
