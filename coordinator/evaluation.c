@@ -118,6 +118,20 @@ enum cm_err co_evaluation_begin_count(struct co_gather *g, struct cm_error *e)
     return CM_OK;
 }
 
+/* No more images can be counted than the part's shards have. */
+static enum cm_err check_sums(const struct co_gather *g, uint32_t part,
+                              const struct pr_counts_list *counts, struct cm_error *e)
+{
+    uint64_t images = 0;
+    for (uint32_t s = 0; s < g->slots_count; s++)
+        images += g->slots[s].part == part ? g->slots[s].images : 0;
+    for (size_t i = 0; i < counts->count; i++)
+        if (counts->items[i].higher > images ||
+            counts->items[i].equal > images - counts->items[i].higher)
+            return cm_fail(e, CM_EFORMAT, "counts of more images than its shards have");
+    return CM_OK;
+}
+
 enum cm_err co_evaluation_on_counts(struct co_gather *g, uint32_t member,
                                     const struct pr_counts_message *message, struct cm_error *e)
 {
@@ -133,6 +147,11 @@ enum cm_err co_evaluation_on_counts(struct co_gather *g, uint32_t member,
     if (message->counts.count != v->positives.count)
         return cm_fail(e, CM_EMISMATCH, "counts for %zu right images; there are %zu",
                        message->counts.count, v->positives.count);
+    enum cm_err rc = check_sums(g, part, &message->counts, e);
+    if (rc) {
+        co_gather_fail_part(g, part, PR_REASON_INTERNAL);
+        return rc;
+    }
     for (size_t i = 0; i < v->positives.count; i++) {
         v->counts[i].higher += message->counts.items[i].higher;
         v->counts[i].equal_lower += message->counts.items[i].equal_lower;

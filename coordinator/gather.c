@@ -164,14 +164,13 @@ void co_gather_orphan(struct co_gather *g, uint32_t shard, enum pr_reason reason
         g->parts[part].open = 0;
 }
 
-/* The scores that a lost member kept are gone, and with them what it still had to count. */
-static void fail_slots(struct co_gather *g, uint32_t part)
+void co_gather_fail_part(struct co_gather *g, uint32_t part, enum pr_reason reason)
 {
     for (uint32_t s = 0; s < g->slots_count; s++) {
         if (g->slots[s].part != part)
             continue;
-        co_gather_close_slot(g, s, PR_REASON_WORKER_LOST);
-        g->slots[s].reason = PR_REASON_WORKER_LOST; /* also where it had closed well */
+        co_gather_close_slot(g, s, reason);
+        g->slots[s].reason = reason; /* also where it had closed well */
     }
     g->evaluation->failed = true;
 }
@@ -191,8 +190,8 @@ void co_gather_lose(struct co_gather *g, uint32_t member)
         if (g->parts[p].member != member || g->parts[p].open == 0)
             continue;
         bool irreplaceable = g->evaluation && (g->evaluation->want_scores || has_closed(g, p));
-        if (irreplaceable)
-            fail_slots(g, p);
+        if (irreplaceable) /* the scores that it kept are gone with it */
+            co_gather_fail_part(g, p, PR_REASON_WORKER_LOST);
         for (uint32_t s = 0; s < g->slots_count && !irreplaceable; s++)
             if (g->slots[s].part == p && !g->slots[s].closed)
                 co_gather_orphan(g, s, PR_REASON_WORKER_LOST, CO_NO_MEMBER);

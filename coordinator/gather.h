@@ -113,6 +113,9 @@ void co_gather_orphan(struct co_gather *g, uint32_t shard, enum pr_reason reason
  * come once. */
 void co_gather_lose(struct co_gather *g, uint32_t member);
 
+/* Fails an evaluation for want of what this part still owes; its member may be told to stop. */
+void co_gather_fail_part(struct co_gather *g, uint32_t part, enum pr_reason reason);
+
 /* May members be asked for homeless slots once more? */
 bool co_gather_may_retry(const struct co_gather *g);
 

@@ -7,8 +7,7 @@
 
 #include <inttypes.h>
 
-/* Sends COUNT to every worker that holds scores. One that cannot be told is lost, in the caller's
- * hands: it fails the evaluation. */
+/* Sends COUNT to every worker that holds scores. One that cannot be told fails the evaluation. */
 static void send_counts(struct co_core *c, struct co_gather *g)
 {
     for (uint32_t p = 0; p < g->parts_count; p++) {
@@ -25,7 +24,7 @@ static void send_counts(struct co_core *c, struct co_gather *g)
         if (!rc)
             continue;
         cm_log(c->log, CM_LOG_WARN, "count_unsent", "worker=%s msg=\"%s\"", m->hello.node, e.text);
-        co_gather_lose(g, g->parts[p].member);
+        co_gather_fail_part(g, p, PR_REASON_WORKER_LOST);
         return;
     }
 }
@@ -63,7 +62,10 @@ static void settle(struct co_core *c, uint32_t member, struct co_gather *g, enum
     if (rc && cm_log_rate_pass(&c->late_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
         cm_log(c->log, CM_LOG_INFO, "result_dropped", "worker=%s msg=\"%s\" unreported=%" PRIu64,
                c->members.slots[member].hello.node, e->text, missed);
-    if (g) {
+    if (g && rc == CM_ELIMIT) { /* too many right images: it would be so again */
+        co_send_error(c, &g->client, g->client_id, PR_ERROR_BAD_QUERY, 0, e->text);
+        co_abandon(c, g);
+    } else if (g) {
         co_advance(c, g);
         co_finish_if_complete(c, g);
     }
@@ -120,22 +122,11 @@ void co_on_positives(struct co_core *c, uint32_t member, struct cm_bytes header)
     pr_positives_message_fini(&message);
 }
 
-static enum cm_err check_counts(const struct co_core *c, const struct pr_counts_message *m,
-                                struct cm_error *e)
-{
-    for (size_t i = 0; i < m->counts.count; i++)
-        if (m->counts.items[i].higher + m->counts.items[i].equal > c->gallery.images)
-            return cm_fail(e, CM_EFORMAT, "counts of more images than the gallery has");
-    return CM_OK;
-}
-
 void co_on_counts(struct co_core *c, uint32_t member, struct cm_bytes header)
 {
     struct pr_counts_message message;
     struct cm_error e;
     enum cm_err rc = pr_counts_unpack(header, &message, &e);
-    if (!rc)
-        rc = check_counts(c, &message, &e);
     if (rc) {
         co_on_garbage(c, &c->members.slots[member].peer, e.text);
         pr_counts_fini(&message);

@@ -193,8 +193,10 @@ static enum cm_err carry_out(struct co_core *c, struct co_gather *g, struct plan
     uint32_t first = g->parts_count, part;
     for (uint32_t p = 0; p < plan->parts; p++) {
         enum cm_err rc = co_gather_add_part(g, plan->members[p], &part, e);
-        if (rc)
+        if (rc) {
+            g->parts_count = first;
             return rc;
+        }
     }
     for (uint32_t s = 0; s < g->slots_count; s++) {
         if (plan->chosen[s] == CO_NO_MEMBER)
@@ -208,8 +210,17 @@ static enum cm_err carry_out(struct co_core *c, struct co_gather *g, struct plan
         else
             send_part(c, g, p, plan);
     }
-    g->attempts++;
+    g->attempts += plan->parts > 0;
     return CM_OK;
+}
+
+/* An evaluation keeps credits until it is counted: if it waited for one more, all of them might. So
+ * it ends, and its client asks again. */
+static void end_without_credit(struct co_gather *g)
+{
+    for (uint32_t s = 0; g->evaluation && s < g->slots_count; s++)
+        if (g->slots[s].homeless)
+            co_gather_close_slot(g, s, PR_REASON_OVERLOAD);
 }
 
 static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct plan *plan,
@@ -256,6 +267,7 @@ static bool rescue(struct co_core *c, struct co_gather *g, struct plan *plan)
                    e.text);
             return false; /* the deadline ends it */
         }
+        end_without_credit(g);
     }
     bool changed = g->homeless != before || plan->unreachable_count > 0;
     co_advance(c, g);

@@ -140,7 +140,8 @@ static enum cm_err count(struct wk_core *w, const struct wk_search *s,
         return rc;
     struct pr_counts *counts = p;
     for (uint32_t i = 0; i < s->parts_count; i++)
-        wk_tally_count(&s->parts[i].tally, positives, counts);
+        if (s->parts[i].told)
+            wk_tally_count(&s->parts[i].tally, positives, counts);
     wk_tally_sum(counts, positives->count);
     struct pr_counts_message message = {.id = s->id,
                                         .counts = {.items = counts, .count = positives->count}};

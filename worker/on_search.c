@@ -126,6 +126,9 @@ void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part
     if (rc && rc != CM_EBUSY)
         decline(w, s->id, s->measure, held->shard, held->images, PR_REASON_INTERNAL);
     part->answered = true;
+    part->told = s->measure && !rc && !reason;
+    if (!part->told)
+        wk_tally_fini(&part->tally); /* somebody else is asked for the shard */
     if (--s->parts_open == 0)
         finish_scoring(w, s);
 }

@@ -51,6 +51,7 @@ struct wk_part {
     uint64_t overflowed; /* scores that were not finite */
     bool corrupt;        /* a block was left out for it */
     bool answered;
+    bool told; /* of a MEASURE: its POSITIVES went out, so its images will be counted */
 };
 
 struct wk_search {

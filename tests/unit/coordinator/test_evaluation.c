@@ -256,7 +256,7 @@ Test(co_evaluation, lies_are_told_apart)
 {
     struct asked a;
     struct cm_hit room[FAKE_SHARD_IMAGES], elsewhere = {1, 35};
-    struct pr_counts one = {.equal = 1}, many = {.higher = IMAGES, .equal = 1};
+    struct pr_counts one = {.equal = 1};
     struct pr_buffer packed;
     asked_init(&a, false);
     struct pr_positives_message m = truth(&a, 0, room);
@@ -273,12 +273,10 @@ Test(co_evaluation, lies_are_told_apart)
     say_positives(&a, "w0", &m); /* garbage: image 35 is not there */
     struct pr_counts_message c = {.id = {a.id}, .counts = {&one, 1}};
     fake_co_get_packed(&a.f, "w0", pr_counts_pack(&c, &packed, NULL), &packed, NULL); /* too soon */
-    c.counts.items = &many;
-    fake_co_get_packed(&a.f, "w0", pr_counts_pack(&c, &packed, NULL), &packed, NULL); /* garbage */
     struct pr_result result = {
         .id = {a.id}, .shard = {0}, .reason = PR_REASON_DEADLINE, .images = FAKE_SHARD_IMAGES};
     fake_co_result(&a.f, "w0", &result); /* it is no search */
-    expect_garbage(&a.f, 4);
+    expect_garbage(&a.f, 3);
     tell_all(&a);
     tell(&a, "w0", 0); /* twice */
     c.counts.items = &one;
@@ -287,8 +285,60 @@ Test(co_evaluation, lies_are_told_apart)
     fake_co_get_packed(&a.f, "w0", pr_counts_pack(&c, &packed, NULL), &packed, NULL); /* again */
     count(&a, "w1", 2 * FAKE_SHARD_IMAGES);
     expect_truth(&a);
-    expect_garbage(&a.f, 4);
+    expect_garbage(&a.f, 3);
     fake_co_fini(&a.f);
+}
+
+/* Counts of more images than the worker was asked for make no figure. */
+Test(co_evaluation, too_high_counts_end_it)
+{
+    struct asked a;
+    struct pr_counts counts[IMAGES] = {{.higher = 2 * FAKE_SHARD_IMAGES, .equal = 1}};
+    struct pr_buffer packed;
+    asked_init(&a, false);
+    tell_all(&a);
+    struct pr_count c = fake_co_take_count(&a.f, "w0");
+    for (size_t i = 1; i < c.positives.count; i++)
+        counts[i] = counts[0];
+    struct pr_counts_message m = {.id = {a.id}, .counts = {counts, c.positives.count}};
+    fake_co_get_packed(&a.f, "w0", pr_counts_pack(&m, &packed, NULL), &packed, NULL);
+    expect_failure(&a, 0, 2, PR_REASON_INTERNAL);
+    pr_count_fini(&c);
+    fake_co_fini(&a.f);
+}
+
+/* More right images than a message holds: it would be so again, and the client hears why. */
+Test(co_evaluation, too_many_positives_are_refused)
+{
+    enum { SHARD_IMAGES = 40000 };
+    struct fake_co f;
+    struct pr_hello hello;
+    struct pr_held_shard held[2];
+    static struct cm_hit hits[SHARD_IMAGES];
+    fake_co_init(&f);
+    f.gallery = fake_gallery(2, SHARD_IMAGES);
+    fake_hello(&hello, held, "w0", &f.gallery, 0, 2);
+    fake_co_hello(&f, "w0", &hello);
+    fake_co_take(&f, "w0", PR_WELCOME);
+    fake_co_evaluate(&f, "client", QUERY, PID, CAMID, false);
+    uint64_t id = fake_co_take(&f, "w0", PR_MEASURE).id.v;
+    for (uint32_t shard = 0; shard < 2; shard++) {
+        struct pr_positives_message m = {.id = {id},
+                                         .shard = {shard},
+                                         .images = SHARD_IMAGES,
+                                         .census = {.valid = SHARD_IMAGES},
+                                         .positives = {hits, SHARD_IMAGES}};
+        struct pr_buffer packed;
+        for (uint32_t i = 0; i < SHARD_IMAGES; i++)
+            hits[i] = (struct cm_hit){1, (uint64_t)shard * SHARD_IMAGES + i};
+        fake_co_get_packed(&f, "w0", pr_positives_pack(&m, &packed, NULL), &packed, NULL);
+    }
+    struct pr_error error = fake_co_take_error(&f, "client");
+    cr_assert_eq(error.code, PR_ERROR_BAD_QUERY);
+    cr_assert(strstr(error.text, "more than 65536 right images") != NULL, "%s", error.text);
+    fake_co_take(&f, "w0", PR_CANCEL);
+    cr_assert(co_idle(f.core));
+    fake_co_fini(&f);
 }
 
 static void say_scores(struct asked *a, const char *node, const struct pr_scores *m,

@@ -178,6 +178,34 @@ Test(co_retry, waits_for_credit)
     fake_co_fini(&f);
 }
 
+/* Waiting is no attempt: whatever happens meanwhile, the shards are asked for when there is credit.
+ */
+Test(co_retry, waiting_uses_up_no_tries)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join_with_credits(&f, "w0", 0, FAKE_SHARDS, 1);
+    fake_co_join_with_credits(&f, "w1", 0, FAKE_SHARDS, 1);
+    fake_co_query(&f, "client", 1, 5, 60000);
+    fake_co_take(&f, "w0", PR_SEARCH);
+    struct pr_search of_w1 = fake_co_take_search(&f, "w1");
+    fake_co_disconnect(&f, "w0");
+    for (uint64_t i = 0; i < 40; i++)
+        fake_co_query(&f, "other", i, 5, 60000); /* they wait, too */
+    fake_co_disconnect(&f, "other");
+    for (size_t i = 0; i < of_w1.shards_count; i++)
+        fake_co_score(&f, "w1", of_w1.id.v, of_w1.shards[i].v, 1, 5);
+    struct pr_search again = fake_co_take_search(&f, "w1");
+    for (size_t i = 0; i < again.shards_count; i++)
+        fake_co_score(&f, "w1", again.id.v, again.shards[i].v, 1, 5);
+    struct pr_answer answer = fake_co_take_answer(&f, "client");
+    cr_assert_eq(answer.missing_count, 0);
+    pr_answer_fini(&answer);
+    pr_search_fini(&of_w1);
+    pr_search_fini(&again);
+    fake_co_fini(&f);
+}
+
 /* --- evaluations -------------------------------------------------------------------------------
  */
 
@@ -270,6 +298,28 @@ Test(co_retry, an_evaluation_does_not_go_on_without_scores)
     fake_co_take(&f, "w1", PR_CANCEL);
     pr_measured_fini(&m);
     pr_measure_fini(&of_w0);
+    fake_co_fini(&f);
+}
+
+/* Evaluations hold their credits until they are counted: one that would need another one of the
+ * survivor's ends, or all would wait for each other for ever. */
+Test(co_retry, evaluations_do_not_wait_for_credit)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join_with_credits(&f, "w0", 0, FAKE_SHARDS, 2);
+    fake_co_join_with_credits(&f, "w1", 0, FAKE_SHARDS, 2);
+    for (uint64_t i = 0; i < 2; i++)
+        fake_co_evaluate(&f, "client", i, PID, CAMID, false);
+    cr_assert_eq(test_mailbox_count(&f.sent, "w1", PR_MEASURE), 2);
+    fake_co_disconnect(&f, "w0");
+    struct pr_measured m = fake_co_take_measured(&f, "client");
+    cr_assert_eq(m.id.v, 0);
+    cr_assert_eq(m.missing_count, 2);
+    cr_assert_eq(m.missing[0].reason, PR_REASON_OVERLOAD);
+    pr_measured_fini(&m);
+    cr_assert_eq(test_mailbox_count(&f.sent, "w1", PR_CANCEL), 1);
+    cr_assert_eq(test_mailbox_count(&f.sent, "w1", PR_MEASURE), 3, "its credit serves the other");
     fake_co_fini(&f);
 }
 

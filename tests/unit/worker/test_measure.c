@@ -139,6 +139,7 @@ Test(wk_measure, a_corrupt_block_spoils_its_shard_alone)
     cr_assert_eq(m.positives.count, 0);
     pr_positives_message_fini(&m);
     expect_positives(&f, 7, 1);
+    count_and_check(&f, 7, FAKE_SHARD_IMAGES, FAKE_SHARD_IMAGES); /* another counts the other */
     fake_wk_fini(&f);
 }
 
