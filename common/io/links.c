@@ -17,13 +17,20 @@ enum { FDS_MAX = 1 << 20 }; /* a descriptor's number over it is not followed */
 struct gone_item {
     struct cm_peer peer; /* size 0: no message of it has been read yet */
     int fd;              /* -1 once another connection has the number */
+    bool told;           /* its peer's next connection has told of its end */
     struct gone_item *next;
+};
+
+/* A connection that stands. */
+struct link {
+    struct cm_peer peer;
+    bool told; /* as in gone_item */
 };
 
 struct io_links {
     void *router;
-    void *monitor;          /* a PAIR */
-    struct cm_peer **peers; /* [room] by descriptor: who sent a message on it; or NULL */
+    void *monitor;       /* a PAIR */
+    struct link **links; /* [room] by descriptor, once a message has come on it; or NULL */
     size_t room;
     struct gone_item *head, *tail;
 };
@@ -70,8 +77,8 @@ void io_links_free(struct io_links *l)
     if (l->monitor)
         zmq_close(l->monitor);
     for (size_t fd = 0; fd < l->room; fd++)
-        free(l->peers[fd]);
-    free(l->peers);
+        free(l->links[fd]);
+    free(l->links);
     for (struct gone_item *next; l->head; l->head = next) {
         next = l->head->next;
         free(l->head);
@@ -86,11 +93,12 @@ static bool grow(struct io_links *l, size_t fd)
     if (fd < l->room)
         return true;
     size_t room = cm_round_up(fd + 1, 64);
-    struct cm_peer **peers = fd < FDS_MAX ? realloc(l->peers, room * sizeof *peers) : NULL;
-    if (!peers)
+    struct link **links = fd < FDS_MAX ? realloc(l->links, room * sizeof(struct link *)) : NULL;
+    if (!links)
         return false;
-    memset(peers + l->room, 0, (room - l->room) * sizeof *peers);
-    l->peers = peers;
+    for (size_t i = l->room; i < room; i++)
+        links[i] = NULL;
+    l->links = links;
     l->room = room;
     return true;
 }
@@ -104,20 +112,38 @@ static struct gone_item *find_gone(struct io_links *l, int fd)
     return item;
 }
 
-void io_links_note(struct io_links *l, int fd, const struct cm_peer *peer)
+/* The end of a peer's other connections is told by its first message on this one. True if it has
+ * any whose end was not told. */
+static bool supersede(struct io_links *l, const struct cm_peer *peer)
+{
+    bool any = false;
+    for (size_t fd = 0; fd < l->room; fd++)
+        if (l->links[fd] && !l->links[fd]->told && cm_peer_equal(&l->links[fd]->peer, peer))
+            any = l->links[fd]->told = true;
+    for (struct gone_item *item = l->head; item; item = item->next)
+        if (!item->told && item->peer.size > 0 && cm_peer_equal(&item->peer, peer))
+            any = item->told = true;
+    return any;
+}
+
+bool io_links_note(struct io_links *l, int fd, const struct cm_peer *peer)
 {
     struct gone_item *item = fd >= 0 ? find_gone(l, fd) : NULL;
     if (item) {
         item->peer = *peer;
-        return;
+        return false;
     }
     if (fd < 0 || !grow(l, (size_t)fd))
-        return; /* its end will not be told: the protocol's heartbeats find it out */
-    struct cm_peer **slot = &l->peers[fd];
+        return false; /* its end will not be told: the protocol's heartbeats find it out */
+    struct link **slot = &l->links[fd];
+    if (*slot && cm_peer_equal(&(*slot)->peer, peer))
+        return false;
+    bool anew = supersede(l, peer);
     if (!*slot)
         *slot = malloc(sizeof **slot);
     if (*slot)
-        **slot = *peer;
+        **slot = (struct link){.peer = *peer};
+    return anew;
 }
 
 static void begin_connection(struct io_links *l, int fd)
@@ -126,34 +152,27 @@ static void begin_connection(struct io_links *l, int fd)
     if (former)
         former->fd = -1;
     if (fd >= 0 && (size_t)fd < l->room) {
-        free(l->peers[fd]);
-        l->peers[fd] = NULL;
+        free(l->links[fd]);
+        l->links[fd] = NULL;
     }
 }
 
 static void end_connection(struct io_links *l, int fd)
 {
     struct gone_item *item = calloc(1, sizeof *item);
-    struct cm_peer *peer = fd >= 0 && (size_t)fd < l->room ? l->peers[fd] : NULL;
-    if (peer)
-        l->peers[fd] = NULL;
+    struct link *link = fd >= 0 && (size_t)fd < l->room ? l->links[fd] : NULL;
+    if (link)
+        l->links[fd] = NULL;
     if (item) {
         item->fd = fd;
-        if (peer)
-            item->peer = *peer;
+        if (link) {
+            item->peer = link->peer;
+            item->told = link->told;
+        }
         *(l->tail ? &l->tail->next : &l->head) = item;
         l->tail = item;
     }
-    free(peer);
-}
-
-/* Has a peer another connection? It dialled again before the end of the former was noticed. */
-static bool is_connected(const struct io_links *l, const struct cm_peer *peer)
-{
-    for (size_t fd = 0; fd < l->room; fd++)
-        if (l->peers[fd] && cm_peer_equal(l->peers[fd], peer))
-            return true;
-    return false;
+    free(link);
 }
 
 bool io_links_take(struct io_links *l, struct cm_peer *out)
@@ -162,11 +181,11 @@ bool io_links_take(struct io_links *l, struct cm_peer *out)
     while (!found && l->head) {
         struct gone_item *item = l->head;
         *out = item->peer;
+        found = !item->told;
         l->head = item->next;
         if (!l->head)
             l->tail = NULL;
         free(item);
-        found = out->size == 0 || !is_connected(l, out);
     }
     return found;
 }

@@ -26,8 +26,10 @@ void io_links_free(struct io_links *l);
 /* Takes in what the monitor has to tell. */
 void io_links_pump(struct io_links *l);
 
-/* A message of `peer` came on descriptor `fd`; -1 where libzmq does not say. */
-void io_links_note(struct io_links *l, int fd, const struct cm_peer *peer);
+/* A message of `peer` came on descriptor `fd`; -1 where libzmq does not say. True if it is the
+ * first on a connection that took the place of another one of that peer, whose end is told by this.
+ */
+bool io_links_note(struct io_links *l, int fd, const struct cm_peer *peer);
 
 /* Whose connection ended, the oldest end that was pumped and not taken yet: see io_next_gone. */
 bool io_links_take(struct io_links *l, struct cm_peer *out);

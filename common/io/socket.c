@@ -466,11 +466,11 @@ static enum cm_err fail_recv(const struct io_socket *s, int errnum, struct cm_er
 
 /* Notes on which connection a message came, by its first frame behind the address: on the address
  * itself, ZeroMQ does not always say. */
-static void note_link(struct io_socket *s, const struct io_incoming *in, zmq_msg_t *frame)
+static void note_link(struct io_socket *s, struct io_incoming *in, zmq_msg_t *frame)
 {
     io_links_pump(s->links);
     if (in->peer.size > 0)
-        io_links_note(s->links, zmq_msg_get(frame, ZMQ_SRCFD), &in->peer);
+        in->anew = io_links_note(s->links, zmq_msg_get(frame, ZMQ_SRCFD), &in->peer);
 }
 
 /* Takes all frames of one message off the queue, whatever is wrong with one of them. */
@@ -498,6 +498,7 @@ static enum cm_err recv_frames(struct io_socket *s, struct io_incoming *in, stru
 enum cm_err io_recv(struct io_socket *s, struct io_incoming *in, struct cm_error *e)
 {
     in->peer.size = 0;
+    in->anew = false;
     in->header = (struct cm_bytes){NULL, 0};
     in->payload = in->header_owner = NULL;
     if (s->links)

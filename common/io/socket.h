@@ -70,6 +70,8 @@ enum cm_err io_send(struct io_socket *s, const struct cm_peer *to, struct cm_byt
  * them with memcpy or unaligned loads; never cast them to float *. */
 struct io_incoming {
     struct cm_peer peer;     /* of a ROUTER: who sent it; of a DEALER: size 0 */
+    bool anew;               /* of a ROUTER: the peer's connection has ended, and this is the first
+                                message on another one, under the same address */
     struct cm_bytes header;  /* never empty; lives until io_incoming_fini */
     struct cm_blob *payload; /* or NULL; to keep it, take a reference */
     struct cm_blob *header_owner;
@@ -87,8 +89,8 @@ void io_incoming_fini(struct io_incoming *in);
 /* The next peer of a ROUTER whose connection ended, each end told once; a peer of size 0 if no
  * message ever came on it. To be asked when io_recv has found nothing: then all that came on it has
  * been received. ZeroMQ does not say why: the peer left, or died, or sent what ZeroMQ refuses (a
- * frame over the bound, another protocol). A peer that has another connection by then is passed
- * over. False if there is none; a DEALER has none. */
+ * frame over the bound, another protocol). Where a message of that peer came on another connection
+ * before, that message has told (io_incoming.anew). False if there is none; a DEALER has none. */
 bool io_next_gone(struct io_socket *s, struct cm_peer *out);
 
 /* Waits until a message can be received; for commands without a loop. Signals do not end it.

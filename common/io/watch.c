@@ -59,8 +59,11 @@ static bool pass_one(struct io_watch *w)
     struct io_incoming in;
     struct cm_error error;
     enum cm_err rc = io_recv(w->socket, &in, &error);
-    if (!rc) {
+    if (in.anew && w->events.on_gone)
+        w->events.on_gone(w->ctx, &in.peer);
+    if (!rc && !is_closing(w))
         w->events.on_message(w->ctx, &in);
+    if (!rc) {
         io_incoming_fini(&in);
     } else if (rc == CM_EFORMAT || rc == CM_ENOMEM) {
         w->events.on_garbage(w->ctx, &in.peer, &error);

@@ -11,7 +11,8 @@ struct io_watch;
 
 /* on_message gets each message; what it holds is gone after the call, unless a reference to the
  * payload was taken. on_garbage gets what io_recv refused, with CM_EFORMAT or CM_ENOMEM in the
- * error. on_gone (may be NULL) gets what io_next_gone tells of a ROUTER. All may send, and may
+ * error. on_gone (may be NULL) gets what io_next_gone tells of a ROUTER, and the former self of
+ * whoever sent a message anew, before that message. All may send, and may
  * close the watch. */
 struct io_watch_events {
     void (*on_message)(void *ctx, struct io_incoming *in);
