@@ -13,6 +13,7 @@
 #include "ops/cli/tables.h"
 #include "proto/file/csv.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,6 @@ struct eval {
     struct cli_eval v;
     struct pr_npy *features;
     struct cm_image_meta *labels; /* [v.queries]: names are owned */
-    uint64_t images;              /* of the gallery */
     bool trapezoid;
     enum pr_names names;
     char subtitle[128]; /* matcher, precision, size of the gallery */
@@ -101,14 +101,26 @@ static enum cm_err open_inputs(struct eval *v, struct cm_error *e)
 
 /* --- what is on disk from an earlier run ------------------------------------------------------ */
 
+/* Is the query's row of scores in the file, as it was written? If not it is measured again. */
+static enum cm_err has_row(const struct eval *v, const struct cli_journal_record *record, bool *out,
+                           struct cm_error *e)
+{
+    uint32_t crc32c = 0;
+    enum cm_err rc = pr_npy_writer_row_crc32c(v->v.scores, record->query, &crc32c, e);
+    *out = record->has_scores && record->scores_crc32c == crc32c;
+    return rc;
+}
+
 static enum cm_err take_record(void *ctx, const struct cli_journal_record *record,
                                struct cm_error *e)
 {
     struct eval *v = ctx;
     void *map;
     size_t size = v->features->image_bytes;
-    if (record->query >= v->v.queries || record->measured.images != v->images)
+    if (record->query >= v->v.queries || record->measured.images != v->v.images)
         return cm_fail(e, CM_EMISMATCH, "is of another evaluation");
+    if (cli_eval_is_done(&v->v, record->query))
+        return CM_OK; /* measured again for its scores: the same */
     enum cm_err rc = cm_new(&map, size, 1, e);
     if (rc)
         return rc;
@@ -116,7 +128,16 @@ static enum cm_err take_record(void *ctx, const struct cli_journal_record *recor
     if (!rc && cm_crc32c(0, map, size) != record->map_crc32c)
         rc = cm_fail(e, CM_EMISMATCH, "query %" PRIu64 " has another map now", record->query);
     free(map);
-    return rc ? rc : cli_eval_take(&v->v, record->query, &record->measured, e);
+    bool wanted = true;
+    if (!rc && v->v.scores)
+        rc = has_row(v, record, &wanted, e);
+    return rc || !wanted ? rc : cli_eval_take(&v->v, record->query, &record->measured, e);
+}
+
+static enum cm_err open_scores(struct eval *v, struct cm_error *e)
+{
+    return pr_npy_writer_open_partial(&v->v.scores, v->a->scores, v->v.queries, v->v.images,
+                                      v->a->resume, e);
 }
 
 static enum cm_err open_journal(struct eval *v, const struct pr_status *status, struct cm_error *e)
@@ -141,15 +162,15 @@ static enum cm_err open_journal(struct eval *v, const struct pr_status *status, 
 
 static enum cm_err check_cluster(struct eval *v, const struct pr_status *status, struct cm_error *e)
 {
-    if (!status->has_gallery)
+    if (!status->has_gallery || status->members_count == 0)
         return cm_fail(e, CM_EUNAVAIL,
                        "no worker has joined the coordinator yet: there is no "
                        "gallery to evaluate over");
-    v->images = status->gallery.images;
+    v->v.images = status->gallery.images;
     v->v.gallery = status->gallery.gallery;
     snprintf(v->subtitle, sizeof v->subtitle, "%s, %s, %" PRIu64 " images in %u shards",
              cm_matcher_name(status->gallery.geometry.matcher),
-             cm_precision_name(status->gallery.precision), v->images, status->gallery.shards);
+             cm_precision_name(status->gallery.precision), v->v.images, status->gallery.shards);
     return cm_geometry_check_map(&status->gallery.geometry, v->a->features, v->features->height,
                                  v->features->width, v->features->channels, e);
 }
@@ -162,17 +183,16 @@ static enum cm_err evaluate(struct eval *v, const char *endpoint, uint64_t *befo
     enum cm_err rc = cli_client_open(&v->v.client, endpoint, v->a->insecure, &status, e);
     if (!rc)
         rc = check_cluster(v, &status, e);
+    if (!rc && v->a->scores && v->a->resume)
+        rc = open_scores(v, e); /* what the journal says of it is held against it */
     if (!rc)
         rc = open_journal(v, &status, e);
     pr_status_fini(&status);
-    if (!rc && v->a->scores)
-        rc = pr_npy_writer_open_partial(&v->v.scores, v->a->scores, v->v.queries, v->images,
-                                        v->a->resume, e);
+    if (!rc && v->a->scores && !v->a->resume)
+        rc = open_scores(v, e);
     *before = v->v.done;
     if (!rc)
         rc = cli_eval_run(&v->v, e);
-    if (!rc && v->v.scores)
-        rc = pr_npy_writer_commit(v->v.scores, e);
     return rc;
 }
 
@@ -278,6 +298,10 @@ static enum cm_err tell(const struct eval *v, uint64_t asked, struct cm_error *e
         rc = cli_queries_csv(&told, v->a->csv, e);
     if (!rc && v->a->report)
         rc = write_report(v, &told, e);
+    if (!rc && (fflush(stdout) != 0 || ferror(stdout)))
+        rc = cm_fail_errno(e, errno, "cannot write to stdout");
+    if (!rc && v->v.scores) /* last: without it the journal is of no use */
+        rc = pr_npy_writer_commit(v->v.scores, e);
     return rc;
 }
 
@@ -312,6 +336,7 @@ static enum cm_err run(struct eval *v, struct cm_error *e)
     if (!rc && a->gallery)
         rc = cli_local_start(&local, &o, e);
     uint64_t before = 0;
+    v->v.local = a->gallery ? &local : NULL;
     if (!rc)
         rc = evaluate(v, a->gallery ? local.endpoint : a->connect, &before, e);
     if (!rc)

@@ -14,6 +14,8 @@ enum {
     POLL_MS = 200,
     DEADLINE_MS = 24 * 3600 * 1000, /* a gallery takes what it takes */
     MORE_HITS = 1000,               /* beyond those shown, for what the protocol drops */
+    ASK_MS = 5000,                  /* silence after which the coordinator is asked how it is */
+    PATIENCE_MS = 60000,            /* and after which it is taken for gone */
 };
 
 /* Counts, and is not chosen yet? */
@@ -69,26 +71,39 @@ static void rest(void)
     nanosleep(&t, NULL);
 }
 
-/* The reply to a query that is out. False if there is none: an error, or nobody to answer. */
+/* Takes one reply. *done if nothing else is to come of the query; true then if it is the answer. */
+static bool take_reply(struct cli_reply *reply, uint64_t query, struct pr_answer *out, bool *done)
+{
+    bool mine = reply->type == PR_ANSWER && reply->u.answer.id.v == query;
+    if (mine) {
+        *out = reply->u.answer;
+        reply->type = 0; /* it is ours now */
+    }
+    *done = mine || reply->type == PR_ERROR ||
+            (reply->type == PR_STATUS && reply->u.status.queries_yours == 0);
+    cli_reply_fini(reply);
+    return mine;
+}
+
+/* The reply to a query that is out. False if there is none: an error, a coordinator that does not
+ * know of it, or nobody to answer. */
 static bool await(struct cli_client *c, uint64_t query, struct pr_answer *out)
 {
     struct cli_reply reply;
     struct cm_error e;
-    for (;;) {
+    bool mine = false;
+    unsigned silent_ms = 0;
+    for (bool done = false; !done && silent_ms < PATIENCE_MS && !cli_interrupted();) {
         enum cm_err rc = cli_client_receive(c, POLL_MS, &reply, &e);
-        if ((rc && rc != CM_ETIMEOUT) || cli_interrupted())
+        if (rc && rc != CM_ETIMEOUT)
             return false;
-        bool mine = !rc && reply.type == PR_ANSWER && reply.u.answer.id.v == query;
-        bool failed = !rc && reply.type == PR_ERROR;
-        if (mine) {
-            *out = reply.u.answer;
-            reply.type = 0; /* it is ours now */
-        }
         if (!rc)
-            cli_reply_fini(&reply);
-        if (mine || failed)
-            return mine;
+            mine = take_reply(&reply, query, out, &done);
+        silent_ms = rc ? silent_ms + POLL_MS : 0;
+        if (silent_ms > 0 && silent_ms % ASK_MS == 0 && cli_client_ask_status(c, &e))
+            return false;
     }
+    return mine;
 }
 
 /* Ranks one query. *found is false if the cluster could not, over the whole gallery. */

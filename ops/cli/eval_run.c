@@ -53,7 +53,7 @@ static uint64_t ms(uint64_t count)
     return count * UINT64_C(1000000);
 }
 
-static bool is_done(const struct cli_eval *v, uint64_t query)
+bool cli_eval_is_done(const struct cli_eval *v, uint64_t query)
 {
     const struct pr_census *c = &v->figures[query].census;
     return c->valid + c->same_camera + c->junk > 0;
@@ -62,7 +62,7 @@ static bool is_done(const struct cli_eval *v, uint64_t query)
 enum cm_err cli_eval_take(struct cli_eval *v, uint64_t query, const struct pr_measured *m,
                           struct cm_error *e)
 {
-    if (query >= v->queries || is_done(v, query))
+    if (query >= v->queries || cli_eval_is_done(v, query))
         return cm_fail(e, CM_EMISMATCH, "query %" PRIu64 " was not asked, or twice", query);
     enum cm_err rc = cli_figures_of(&m->census, &m->counts, &v->figures[query], e);
     if (rc)
@@ -105,7 +105,8 @@ static void tell(struct run *r)
     r->told_ns = now;
     cli_progress_end(&r->progress);
     if (!r->v->progress_json)
-        fprintf(stderr, "vitrine eval: waiting for shards that are not served: %s\n", r->missing);
+        fprintf(stderr, "vitrine eval: waiting for shards that cannot be counted now: %s\n",
+                r->missing);
 }
 
 /* --- sending ---------------------------------------------------------------------------------- */
@@ -179,7 +180,7 @@ static enum cm_err send_due(struct run *r, struct cm_error *e)
             send_flight(r, f);
         if (f->used)
             continue;
-        while (r->next < r->v->queries && is_done(r->v, r->next))
+        while (r->next < r->v->queries && cli_eval_is_done(r->v, r->next))
             r->next++;
         if (r->next == r->v->queries)
             continue;
@@ -217,12 +218,14 @@ static enum cm_err on_incomplete(struct run *r, struct flight *f, const struct p
                                  struct cm_error *e)
 {
     struct pr_answer answer = {.missing = m->missing, .missing_count = m->missing_count};
-    for (size_t i = 0; i < m->missing_count; i++) {
+    const struct pr_missing_shard *fault = NULL;
+    for (size_t i = 0; i < m->missing_count && !fault; i++) {
         enum pr_reason why = m->missing[i].reason;
-        bool fault = why == PR_REASON_CORRUPT || why == PR_REASON_INTERNAL;
-        if (fault && ++f->faults >= FAULTS_MAX)
-            return fail_shard(f, &m->missing[i], e);
+        if (why == PR_REASON_CORRUPT || why == PR_REASON_INTERNAL)
+            fault = &m->missing[i];
     }
+    if (fault && ++f->faults >= FAULTS_MAX)
+        return fail_shard(f, fault, e);
     cli_missing_text(&answer, r->missing, sizeof r->missing);
     rest(f, REST_MS);
     return CM_OK;
@@ -254,9 +257,14 @@ static enum cm_err on_measured(struct run *r, const struct pr_measured *m, struc
         rest(f, REST_MS); /* some were lost on the way */
         return CM_OK;
     }
-    struct cli_journal_record record = {
-        .query = m->id.v, .map_crc32c = f->message.payload_crc32c, .measured = *m};
-    rc = cli_eval_take(r->v, m->id.v, m, e);
+    struct cli_journal_record record = {.query = m->id.v,
+                                        .map_crc32c = f->message.payload_crc32c,
+                                        .has_scores = r->v->scores != NULL,
+                                        .measured = *m};
+    if (record.has_scores)
+        rc = pr_npy_writer_row_crc32c(r->v->scores, m->id.v, &record.scores_crc32c, e);
+    if (!rc)
+        rc = cli_eval_take(r->v, m->id.v, m, e);
     if (!rc)
         rc = cli_journal_add(r->v->journal, &record, e);
     r->v->pairs += m->images;
@@ -272,6 +280,11 @@ static enum cm_err on_scores(struct run *r, const struct cli_reply *reply, struc
     void *values; /* aligned, which the payload need not be */
     if (!f || f->again_ns || !r->v->scores)
         return CM_OK;
+    if (m->first_image + m->count > r->v->images)
+        return cm_fail(e, CM_EMISMATCH,
+                       "scores of image %" PRIu64 " came, but this evaluation began over %" PRIu64
+                       " images: does the cluster serve another gallery now?",
+                       m->first_image + m->count - 1, r->v->images);
     enum cm_err rc = cm_new_aligned(&values, m->count, sizeof(float), e);
     if (rc)
         return rc;
@@ -371,6 +384,8 @@ enum cm_err cli_eval_run(struct cli_eval *v, struct cm_error *e)
         rc = send_due(&r, e);
         if (!rc)
             rc = receive(&r, e);
+        if (!rc && v->local && r.missing[0]) /* nobody else will start them again */
+            rc = cli_local_check(v->local, e);
         tell(&r);
     }
     cli_progress_end(&r.progress);

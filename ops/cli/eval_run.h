@@ -10,6 +10,7 @@
 #include "common/err.h"
 #include "ops/cli/client.h"
 #include "ops/cli/journal.h"
+#include "ops/cli/local.h"
 #include "ops/cli/metrics.h"
 #include "proto/file/npy.h"
 #include "proto/file/npy_writer.h"
@@ -23,7 +24,9 @@ struct cli_eval {
     const struct cm_image_meta *labels; /* [queries] */
     uint64_t queries;
     struct cm_fingerprint gallery; /* the cluster's, when it began; no other will do */
+    uint64_t images;               /* in it */
     struct cli_client *client;
+    struct cli_local *local; /* the cluster is a local one of ours; else NULL */
     struct cli_journal *journal;
     struct pr_npy_writer *scores; /* the matrix [queries][images]; NULL: not wanted */
     bool progress_json;           /* progress as lines of JSON on stderr */
@@ -37,14 +40,18 @@ struct cli_eval {
     double seconds;                    /* that this run took */
 };
 
+/* Is a query done? */
+bool cli_eval_is_done(const struct cli_eval *v, uint64_t query);
+
 /* Takes one query's result, from the wire or from the journal. Errors: CM_EMISMATCH (no such query,
  * or twice), those of cli_figures_of. */
 enum cm_err cli_eval_take(struct cli_eval *v, uint64_t query, const struct pr_measured *m,
                           struct cm_error *e) __attribute__((warn_unused_result));
 
 /* Measures what is not done. Errors: CM_EBUSY (Ctrl-C), CM_EUNAVAIL (the coordinator is gone for a
- * minute), CM_EMISMATCH (the cluster serves another gallery now), CM_ECORRUPT and CM_EREFUSED (a
- * shard can not be counted, however often), those of reading queries and writing results. */
+ * minute, or a process of our own has ended), CM_EMISMATCH (the cluster serves another gallery
+ * now), CM_ECORRUPT and CM_EREFUSED (a shard can not be counted, however often), those of reading
+ * queries and writing results. */
 enum cm_err cli_eval_run(struct cli_eval *v, struct cm_error *e)
     __attribute__((warn_unused_result));
 

@@ -58,9 +58,10 @@ static json_t *positives_json(const struct pr_measured *m)
 static json_t *record_json(const struct cli_journal_record *r)
 {
     const struct pr_measured *m = &r->measured;
-    return json_pack("{s:I, s:I, s:I, s:I, s:[I, I, I, I], s:I, s:b, s:I, s:I, s:o}", "query",
-                     (json_int_t)r->query, "map", (json_int_t)r->map_crc32c, "images",
-                     (json_int_t)m->images, "shards", (json_int_t)m->shards, "census",
+    json_t *scores = r->has_scores ? json_integer((json_int_t)r->scores_crc32c) : json_null();
+    return json_pack("{s:I, s:I, s:o, s:I, s:I, s:[I, I, I, I], s:I, s:b, s:I, s:I, s:o}", "query",
+                     (json_int_t)r->query, "map", (json_int_t)r->map_crc32c, "scores", scores,
+                     "images", (json_int_t)m->images, "shards", (json_int_t)m->shards, "census",
                      (json_int_t)m->census.valid, (json_int_t)m->census.same_camera,
                      (json_int_t)m->census.junk, (json_int_t)m->census.distractors, "overflowed",
                      (json_int_t)m->overflowed, "mixed", (int)m->mixed, "total_us",
@@ -125,17 +126,19 @@ static enum cm_err read_record(const json_t *root, struct cli_journal_record *r,
     struct pr_measured *m = &r->measured;
     json_int_t query, map, images, shards, census[4], overflowed, total_us, worker_bytes;
     int mixed;
-    json_t *positives;
+    json_t *positives, *scores;
     *r = (struct cli_journal_record){0};
     if (json_unpack((json_t *)(uintptr_t)root,
-                    "{s:I, s:I, s:I, s:I, s:[I, I, I, I!], s:I, s:b, s:I, s:I, s:o}", "query",
-                    &query, "map", &map, "images", &images, "shards", &shards, "census", &census[0],
-                    &census[1], &census[2], &census[3], "overflowed", &overflowed, "mixed", &mixed,
-                    "total_us", &total_us, "worker_bytes", &worker_bytes, "positives",
-                    &positives) != 0)
+                    "{s:I, s:I, s:o, s:I, s:I, s:[I, I, I, I!], s:I, s:b, s:I, s:I, s:o}", "query",
+                    &query, "map", &map, "scores", &scores, "images", &images, "shards", &shards,
+                    "census", &census[0], &census[1], &census[2], &census[3], "overflowed",
+                    &overflowed, "mixed", &mixed, "total_us", &total_us, "worker_bytes",
+                    &worker_bytes, "positives", &positives) != 0)
         return cm_fail(e, CM_EFORMAT, "no record");
     r->query = (uint64_t)query;
     r->map_crc32c = (uint32_t)map;
+    r->has_scores = json_is_integer(scores);
+    r->scores_crc32c = (uint32_t)json_integer_value(scores);
     m->images = (uint64_t)images;
     m->shards = (uint32_t)shards;
     m->census = (struct pr_census){(uint64_t)census[0], (uint64_t)census[1], (uint64_t)census[2],
@@ -215,6 +218,60 @@ static enum cm_err scan_lines(struct cli_journal *j, struct scan *s, struct cm_e
 
 /* --- life ------------------------------------------------------------------------------------- */
 
+/* The whole lines of the file, and whether the first one is a journal's. */
+static enum cm_err look(const struct cli_journal *j, bool *is_journal, uint64_t *lines,
+                        struct cm_error *e)
+{
+    static const char mark[] = "{\"vitrine_eval\":";
+    char bytes[4096];
+    *is_journal = false;
+    *lines = 0;
+    for (off_t at = 0;;) {
+        ssize_t n = pread(j->fd, bytes, sizeof bytes, at);
+        if (n < 0)
+            return cm_fail_errno(e, errno, "cannot read %s", j->path);
+        if (n == 0)
+            return CM_OK;
+        if (at == 0)
+            *is_journal = (size_t)n >= sizeof mark - 1 && memcmp(bytes, mark, sizeof mark - 1) == 0;
+        for (ssize_t i = 0; i < n; i++)
+            *lines += bytes[i] == '\n';
+        at += n;
+    }
+}
+
+/* A new journal takes no other file's place. */
+static enum cm_err check_unused(const struct cli_journal *j, struct cm_error *e)
+{
+    struct stat st;
+    bool is_journal;
+    uint64_t lines;
+    if (fstat(j->fd, &st) != 0)
+        return cm_fail_errno(e, errno, "%s", j->path);
+    if (!S_ISREG(st.st_mode))
+        return cm_fail(e, CM_EUSAGE, "%s is no regular file: name another --journal", j->path);
+    enum cm_err rc = look(j, &is_journal, &lines, e);
+    if (rc || st.st_size == 0 || (is_journal && lines <= 1))
+        return rc;
+    if (!is_journal)
+        return cm_fail(e, CM_EEXIST, "%s is there, and is no journal: name another --journal",
+                       j->path);
+    return cm_fail(e, CM_EEXIST,
+                   "%s holds %" PRIu64
+                   " queries of an evaluation that was stopped: go on with it with --resume, or "
+                   "remove it to begin anew",
+                   j->path, lines - 1);
+}
+
+static enum cm_err lock(const struct cli_journal *j, struct cm_error *e)
+{
+    struct stat st;
+    /* A file without a name is one that its evaluation has just finished with. */
+    if (flock(j->fd, LOCK_EX | LOCK_NB) != 0 || (fstat(j->fd, &st) == 0 && st.st_nlink == 0))
+        return cm_fail(e, CM_EBUSY, "%s: another evaluation is writing it", j->path);
+    return CM_OK;
+}
+
 static enum cm_err open_file(struct cli_journal *j, bool resume, struct cm_error *e)
 {
     j->fd = open(j->path, O_RDWR | O_CLOEXEC | (resume ? 0 : O_CREAT), 0666);
@@ -222,11 +279,12 @@ static enum cm_err open_file(struct cli_journal *j, bool resume, struct cm_error
         return cm_fail(e, CM_ENOENT, "%s is not there: no evaluation to resume", j->path);
     if (j->fd < 0)
         return cm_fail_errno(e, errno, "cannot open %s", j->path);
-    if (flock(j->fd, LOCK_EX | LOCK_NB) != 0)
-        return cm_fail(e, CM_EBUSY, "%s: another evaluation is writing it", j->path);
-    if (!resume && ftruncate(j->fd, 0) != 0)
-        return cm_fail_errno(e, errno, "cannot empty %s", j->path);
-    return CM_OK;
+    enum cm_err rc = lock(j, e);
+    if (!rc && !resume)
+        rc = check_unused(j, e);
+    if (!rc && !resume && ftruncate(j->fd, 0) != 0)
+        rc = cm_fail_errno(e, errno, "cannot empty %s", j->path);
+    return rc;
 }
 
 enum cm_err cli_journal_open(

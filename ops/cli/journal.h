@@ -26,14 +26,18 @@ struct cli_journal_key {
 /* One query's record. */
 struct cli_journal_record {
     uint64_t query;
-    uint32_t map_crc32c;         /* of the map as it was sent */
+    uint32_t map_crc32c; /* of the map as it was sent */
+    bool has_scores;     /* its row of the matrix of scores was written, and had this sum */
+    uint32_t scores_crc32c;
     struct pr_measured measured; /* id, epoch and timings but total_us are not kept */
 };
 
 /* Opens `path`. With `resume` it must be the journal of an evaluation of this key, and each of its
- * records is given to `found`, whose failure ends it; else it is made anew. Errors: CM_ENOENT
- * (nothing to resume), CM_EMISMATCH (of another evaluation), CM_EFORMAT (no journal), CM_EBUSY
- * (another process has it), CM_EIO, CM_ENOSPC, CM_ENOMEM. */
+ * records is given to `found`, whose failure ends it. Without, it is made, or a journal without
+ * records taken; anything else that is there is left alone. Errors: CM_ENOENT (nothing to resume),
+ * CM_EEXIST (a journal with records, or a file that is none, and no `resume`), CM_EMISMATCH (of
+ * another evaluation), CM_EFORMAT (no journal), CM_EBUSY (another process has it), CM_EIO,
+ * CM_ENOSPC, CM_ENOMEM. */
 enum cm_err cli_journal_open(
     struct cli_journal **out, const char *path, const struct cli_journal_key *key, bool resume,
     enum cm_err (*found)(void *ctx, const struct cli_journal_record *record, struct cm_error *e),

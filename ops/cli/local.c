@@ -159,8 +159,7 @@ static void last_words(const struct cli_local *l, uint32_t n, char *out, size_t 
     free(text);
 }
 
-/* CM_OK while all children live. */
-static enum cm_err check_children(struct cli_local *l, struct cm_error *e)
+enum cm_err cli_local_check(struct cli_local *l, struct cm_error *e)
 {
     for (uint32_t i = 0; i < l->children_count; i++) {
         if (!io_child_poll(&l->children[i]))
@@ -185,7 +184,7 @@ static enum cm_err wait_covered(struct cli_local *l, struct cli_client *c, struc
                                 struct cm_error *e)
 {
     while (!status->has_gallery || status->shards_covered < status->gallery.shards) {
-        enum cm_err rc = check_children(l, e);
+        enum cm_err rc = cli_local_check(l, e);
         if (!rc && cli_interrupted())
             rc = cm_fail(e, CM_EBUSY, "interrupted while the workers were starting");
         if (rc)
@@ -208,7 +207,7 @@ static enum cm_err wait_ready(struct cli_local *l, const struct cli_local_option
     enum cm_err rc = cli_client_open(&c, l->endpoint, o->insecure, &status, e);
     if (!rc)
         rc = wait_covered(l, c, &status, e);
-    else if (check_children(l, &why)) { /* says more than that nobody answers */
+    else if (cli_local_check(l, &why)) { /* says more than that nobody answers */
         *e = why;
         rc = why.code;
     }

@@ -37,6 +37,9 @@ struct cli_local {
 enum cm_err cli_local_start(struct cli_local *l, const struct cli_local_options *o,
                             struct cm_error *e) __attribute__((warn_unused_result));
 
+/* CM_OK while all of them live. Errors: CM_EUNAVAIL (one ended: its last words are in the text). */
+enum cm_err cli_local_check(struct cli_local *l, struct cm_error *e);
+
 /* Ends the processes (SIGTERM, then SIGKILL after 10 s) and removes the folder. */
 void cli_local_stop(struct cli_local *l);
 

@@ -2,6 +2,7 @@
 #include "proto/file/npy_writer.h"
 
 #include "common/assert.h"
+#include "common/checksum.h"
 #include "common/mem.h"
 #include "proto/file/npy_header.h"
 #include "proto/file/output.h"
@@ -11,6 +12,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+enum { PIECE_BYTES = 64 << 10 };
 
 struct pr_npy_writer {
     struct pr_output out;
@@ -123,6 +126,27 @@ enum cm_err pr_npy_writer_put(struct pr_npy_writer *w, uint64_t row, uint64_t co
               count <= w->columns - column);
     uint64_t at = (row * w->columns + column) * sizeof *values + PR_NPY_MATRIX_HEADER_BYTES;
     return pr_output_write_at(&w->out, at, values, count * sizeof *values, e);
+}
+
+enum cm_err pr_npy_writer_row_crc32c(const struct pr_npy_writer *w, uint64_t row, uint32_t *out,
+                                     struct cm_error *e)
+{
+    char piece[PIECE_BYTES];
+    uint64_t left = w->columns * sizeof(float);
+    uint64_t at = row * left + PR_NPY_MATRIX_HEADER_BYTES;
+    CM_ASSERT(w->out.partial && row < w->rows);
+    *out = 0;
+    while (left > 0) {
+        ssize_t n = pread(w->out.fd, piece, left < sizeof piece ? left : sizeof piece, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return cm_fail_errno(e, n ? errno : EIO, "%s: reading", w->out.temporary);
+        *out = cm_crc32c(*out, piece, (size_t)n);
+        at += (uint64_t)n;
+        left -= (uint64_t)n;
+    }
+    return CM_OK;
 }
 
 enum cm_err pr_npy_writer_add(struct pr_npy_writer *w, const float *values, size_t count,

@@ -35,6 +35,11 @@ enum cm_err pr_npy_writer_put(struct pr_npy_writer *w, uint64_t row, uint64_t co
                               const float *values, size_t count, struct cm_error *e)
     __attribute__((warn_unused_result));
 
+/* Of a writer opened so: the CRC-32C of a row as it is in the file now. Errors: CM_EIO, CM_ENOMEM.
+ */
+enum cm_err pr_npy_writer_row_crc32c(const struct pr_npy_writer *w, uint64_t row, uint32_t *out,
+                                     struct cm_error *e) __attribute__((warn_unused_result));
+
 /* Appends `count` rows of `columns` floats; never more in all than was promised.
  * Errors: CM_ENOSPC, CM_EIO; after one, only close. */
 enum cm_err pr_npy_writer_add(struct pr_npy_writer *w, const float *values, size_t count,

@@ -146,12 +146,12 @@ enum cm_err pr_output_commit(struct pr_output *o, struct cm_error *e)
     CM_ASSERT(o->temporary);
     if (fsync(o->fd) < 0)
         return cm_fail_errno(e, errno, "%s: syncing", o->temporary);
+    if (rename(o->temporary, o->path) < 0) /* while a lock still keeps others from it */
+        return cm_fail_errno(e, errno, "%s: taking its place", o->path);
     int failed = close(o->fd);
     o->fd = -1;
     if (failed)
-        return cm_fail_errno(e, errno, "%s: closing", o->temporary);
-    if (rename(o->temporary, o->path) < 0)
-        return cm_fail_errno(e, errno, "%s: taking its place", o->path);
+        return cm_fail_errno(e, errno, "%s: closing", o->path);
     free(o->temporary);
     o->temporary = NULL;
     return sync_directory(o, e);

@@ -155,7 +155,7 @@ Test(eval_faults, a_lost_worker_is_waited_for)
     test_worker_kill(&s.c, 1);
     char *err = test_run_err(&r);
     for (unsigned long long end = test_now_ms() + WAIT_MS;
-         !strstr(err, "waiting for shards that are not served: 2 (");) {
+         !strstr(err, "waiting for shards that cannot be counted now: 2 (");) {
         cr_assert(test_now_ms() < end && !io_child_poll(&r.child), "%s", err);
         test_sleep_ms(20);
         free(err);
@@ -205,6 +205,115 @@ Test(eval_faults, the_coordinator_may_be_started_again)
     cr_assert_eq(test_finish(&r, 3 * WAIT_MS), 0, "%s", r.err);
     test_run_fini(&r);
     test_same_files("right.json", "out.json");
+    test_eval_fini(&s.c);
+}
+
+/* Of two workers with the same shards one has a bad block: the other counts that shard, and nobody
+ * counts it twice. */
+Test(eval_faults, a_corrupt_shard_is_counted_elsewhere)
+{
+    struct scene s;
+    struct test_run r;
+    scene_init(&s);
+    test_import(&s.c, "bad", &test_labelled, ROUNDS, SHARDS);
+    size_t size = test_size("bad/shard-00001.vts");
+    test_patch("bad/shard-00001.vts", size / 2, "damage", 6);
+    test_coordinator_start(&s.c, "ipc", NULL);
+    test_worker_start(&s.c, 0, "g", NULL, (const char *const[]){"--threads", "1", NULL});
+    test_wait_exact(&s.c, "shards_covered", SHARDS);
+    run_undisturbed(&s);
+    test_worker_start(&s.c, 1, "bad", NULL, (const char *const[]){"--threads", "1", NULL});
+    for (bool there = false; !there; test_sleep_ms(10)) {
+        json_t *status = test_status(&s.c);
+        there = json_array_size(json_object_get(status, "workers")) == 2;
+        json_decref(status);
+    }
+    struct test_ask a = ask(&s, "out.json", "out.csv");
+    cr_assert_eq(test_eval(&r, &a), 0, "%s", r.err);
+    test_same_files("right.json", "out.json");
+    test_same_files("right.csv", "out.csv");
+    test_run_fini(&r);
+    char *log = test_run_err(&s.c.workers[1].run);
+    cr_assert(strstr(log, "event=corrupt") != NULL, "it was never asked: %s", log);
+    free(log);
+    test_eval_fini(&s.c);
+}
+
+/* A worker of the evaluation's own: nobody else will start it again. */
+Test(eval_faults, its_own_worker_dies)
+{
+    struct scene s;
+    struct test_run r;
+    char path[64];
+    long long children[8];
+    size_t count = 0;
+    scene_init(&s);
+    struct test_ask a = {"g", NULL, s.query, s.labels, "out.json", NULL, NULL, {"--journal", "j"}};
+    test_eval_start(&r, &a);
+    wait_midway(&r);
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)r.child.pid, (int)r.child.pid);
+    FILE *f = fopen(path, "r");
+    cr_assert(f != NULL);
+    while (count < 8 && fscanf(f, "%lld", &children[count]) == 1)
+        count++;
+    fclose(f);
+    cr_assert_geq(count, 2, "a coordinator and a worker");
+    cr_assert_eq(kill((pid_t)children[count - 1], SIGKILL), 0);
+    cr_assert_eq(test_finish(&r, WAIT_MS), 69, "%s", r.err);
+    cr_assert(strstr(r.err, "killed by signal 9") != NULL, "%s", r.err);
+    cr_assert(!test_exists("out.json") && journaled() >= 2);
+    test_run_fini(&r);
+    test_eval_fini(&s.c);
+}
+
+/* Queries done while nobody wanted scores have none: with --scores they are measured again. So is
+ * one whose row was lost. */
+Test(eval_faults, scores_that_were_not_written_are_no_zeros)
+{
+    struct scene s;
+    struct test_run r;
+    scene_init(&s);
+    start_cluster(&s);
+    run_undisturbed(&s);
+    struct test_ask a = ask(&s, "out.json", "out.csv");
+    a.scores = "out.npy";
+    test_eval_start(&r, &a);
+    wait_midway(&r);
+    test_run_fini(&r);
+    test_copy("out.npy.partial", "kept");
+    a.scores = NULL;
+    a.more[2] = "--resume";
+    size_t before = journaled();
+    test_eval_start(&r, &a);
+    while (journaled() <= before && !io_child_poll(&r.child))
+        test_sleep_ms(2);
+    test_run_fini(&r);
+    if (journaled() == 0)
+        return test_eval_fini(&s.c); /* it was quicker than we */
+    test_copy("kept", "out.npy.partial");
+    float nought = 0;
+    test_patch("out.npy.partial", 128 + 40, &nought, sizeof nought); /* a row of an earlier query */
+    resume(&s, true);
+    test_eval_fini(&s.c);
+}
+
+/* A result that nobody got is no result: the journal stays. */
+Test(eval_faults, the_journal_outlives_a_full_disk)
+{
+    struct scene s;
+    struct test_run r;
+    scene_init(&s);
+    start_cluster(&s);
+    run_undisturbed(&s);
+    char command[2048], program[512];
+    snprintf(command, sizeof command,
+             "%s eval --connect %s --features %s --meta %s --journal j --scores out.npy >/dev/full",
+             test_program("vitrine", program, sizeof program), s.c.endpoint, s.query, s.labels);
+    cr_assert_eq(TEST_RUN(&r, "/bin/sh", "-c", command), 74, "%s", r.err);
+    test_run_fini(&r);
+    cr_assert_eq(journaled(), 28);
+    cr_assert(test_exists("out.npy.partial"));
+    resume(&s, true);
     test_eval_fini(&s.c);
 }
 
@@ -299,6 +408,12 @@ Test(eval_faults, other_journals)
     refused(&a, 65, "is of another evaluation");
     test_same_files("j", "mine");
     a.meta = s.labels;
+    a.more[2] = NULL;
+    refused(&a, 73, "queries of an evaluation that was stopped: go on with it with --resume");
+    test_same_files("j", "mine");
+    test_write("j", "a,b\n", 4);
+    refused(&a, 73, "j is there, and is no journal");
+    a.more[2] = "--resume";
     test_write("j", "hello\n", 6);
     refused(&a, 65, "j: line 1: is no JSON");
     test_write("j", "{}\n", 3);
