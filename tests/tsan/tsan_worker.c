@@ -81,8 +81,10 @@ static void check_result(struct driver *d, const struct pr_result *r)
     d->whole++;
 }
 
-static enum cm_err send(void *ctx, struct cm_bytes header, struct cm_error *e)
+static enum cm_err send(void *ctx, struct cm_bytes header, struct cm_blob *payload,
+                        struct cm_error *e)
 {
+    (void)payload;
     struct pr_envelope envelope;
     must(pr_peek(header, &envelope, e), e);
     if (envelope.type == PR_RESULT) {
