@@ -33,13 +33,14 @@ static void send_packed(struct io_socket *router, const struct cm_peer *to,
     pr_buffer_fini(packed);
 }
 
-/* The status of a coordinator that has been here for an hour and has `queries` in flight. */
-static void tell_status(struct io_socket *router, uint32_t queries)
+/* The status of a coordinator that has been here for an hour and has queries in flight, of which
+ * `yours` are the asker's. */
+static void tell_status(struct io_socket *router, uint32_t yours)
 {
     struct cm_error e;
     struct cm_peer client;
     struct pr_buffer packed;
-    struct pr_status status = {.uptime_ms = 3600000, .queries_inflight = queries};
+    struct pr_status status = {.uptime_ms = 3600000, .queries_inflight = 7, .queries_yours = yours};
     status.id = take(router, PR_STATUS_REQUEST, &client).id;
     cr_assert_eq(pr_status_pack(&status, &packed, &e), CM_OK, "%s", e.text);
     send_packed(router, &client, &packed);
@@ -58,8 +59,8 @@ static void answer(struct io_socket *router, const struct cm_peer *client, struc
 }
 
 /* An answer goes to the address that a client had; a connection that breaks takes it along. The
- * coordinator, asked after a while, has no query: so it is sent again. While it has one, it is not.
- */
+ * coordinator, asked after a while, has queries of others, but none of ours: so it is sent again.
+ * While it has one, it is not. */
 Test(client, an_answer_that_was_lost_is_asked_for_again)
 {
     struct test_cluster c;
