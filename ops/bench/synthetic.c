@@ -90,7 +90,7 @@ static void read_set(const struct synthetic *s, const char *maps, const char *la
         bench_fail("%s holds no float16", path);
     set->pids = room(set->npy->images, sizeof *set->pids);
     set->cams = room(set->npy->images, sizeof *set->cams);
-    bench_check(pr_csv_open(&csv, file_in(s, labels, path), &e), &e);
+    bench_check(pr_csv_open(&csv, file_in(s, labels, path), PR_NAMES_CSV, &e), &e);
     for (uint64_t i = 0; i < set->npy->images; i++) {
         bench_check(pr_csv_next(csv, &meta, &end, &e), &e);
         if (end)
