@@ -23,6 +23,7 @@ enum cm_err co_new(struct co_core **out, const struct co_config *config, const s
     (*out)->log = log;
     (*out)->next_id = config->first_id;
     (*out)->started_ns = co_now(*out);
+    (*out)->settled = config->settle_ns == 0;
     return CM_OK;
 }
 
@@ -220,6 +221,7 @@ void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_byte
 void co_on_tick(struct co_core *c)
 {
     uint64_t now = co_now(c);
+    c->settled |= now - c->started_ns >= c->config.settle_ns;
     for (uint32_t i = 0; i < c->members.end; i++) {
         const struct co_member *m = &c->members.slots[i];
         if (m->used && now - m->heard_ns >= c->config.dead_after_ns)
@@ -235,7 +237,7 @@ void co_on_tick(struct co_core *c)
 
 uint64_t co_next_wakeup_ns(const struct co_core *c)
 {
-    uint64_t next = UINT64_MAX;
+    uint64_t next = c->settled ? UINT64_MAX : c->started_ns + c->config.settle_ns;
     for (uint32_t i = 0; i < c->members.end; i++) {
         const struct co_member *m = &c->members.slots[i];
         if (m->used && m->heard_ns + c->config.dead_after_ns < next)

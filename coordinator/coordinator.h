@@ -43,7 +43,9 @@ struct co_io {
 struct co_config {
     uint64_t heartbeat_ns;  /* both ways; workers are told in WELCOME */
     uint64_t dead_after_ns; /* a worker silent for so long is gone */
-    bool allow_mixed;       /* admit workers of another numeric class; answers then say so */
+    uint64_t
+        settle_ns;     /* after the start, queries wait so long for shards that nobody serves yet */
+    bool allow_mixed;  /* admit workers of another numeric class; answers then say so */
     uint64_t first_id; /* where request ids start: random, so that a restart's do not collide */
 };
 

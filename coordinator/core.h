@@ -24,6 +24,7 @@ struct co_core {
     uint64_t next_id;
     uint64_t epoch; /* goes up when the set of members changes */
     bool closed;
+    bool settled; /* every shard was served once, or the time to wait for that is over */
     bool has_gallery;
     struct pr_gallery_info gallery; /* of the first worker that ever joined */
     struct co_shardmap map;

@@ -8,10 +8,12 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#define NOT_GIVEN UINT64_MAX
+
 struct args {
     const char *listen, *log_level;
     bool insecure, allow_mixed;
-    uint64_t heartbeat_ms, dead_after_ms;
+    uint64_t heartbeat_ms, dead_after_ms, settle_ms;
 };
 
 /* Request ids start anywhere, so that an answer to an earlier life of ours cannot be taken for one
@@ -29,6 +31,7 @@ static int run(const struct args *a, const struct cm_command *command)
     struct cm_error e;
     struct cm_log log;
     enum cm_log_level level;
+    uint64_t settle_ms = a->settle_ms == NOT_GIVEN ? a->dead_after_ms : a->settle_ms;
     struct co_edge_options o = {
         .listen = a->listen,
         .insecure = a->insecure,
@@ -36,6 +39,7 @@ static int run(const struct args *a, const struct cm_command *command)
             {
                 .heartbeat_ns = a->heartbeat_ms * UINT64_C(1000000),
                 .dead_after_ns = a->dead_after_ms * UINT64_C(1000000),
+                .settle_ns = settle_ms * UINT64_C(1000000),
                 .allow_mixed = a->allow_mixed,
                 .first_id = random_id(),
             },
@@ -49,7 +53,8 @@ static int run(const struct args *a, const struct cm_command *command)
 
 int main(int argc, char **argv)
 {
-    struct args a = {.log_level = "info", .heartbeat_ms = 1000, .dead_after_ms = 3500};
+    struct args a = {
+        .log_level = "info", .heartbeat_ms = 1000, .dead_after_ms = 3500, .settle_ms = NOT_GIVEN};
     const struct cm_option options[] = {
         {"listen", 'l', CM_OPTION_TEXT, true, "ENDPOINT",
          "tcp://127.0.0.1:7700 or ipc:///run/vitrine.sock; tcp port 0: any free one,\n"
@@ -64,6 +69,10 @@ int main(int argc, char **argv)
          "how often workers show that they live (default 1000)", 10, 60000, &a.heartbeat_ms},
         {"dead-after-ms", 0, CM_OPTION_COUNT, false, "MS",
          "a worker silent for so long is lost (default 3500)", 30, 600000, &a.dead_after_ms},
+        {"settle-ms", 0, CM_OPTION_COUNT, false, "MS",
+         "after its start, queries wait at most so long until every shard is served, so\n"
+         "that a restart makes no answer partial (default: as --dead-after-ms)",
+         0, 600000, &a.settle_ms},
         {"log-level", 0, CM_OPTION_TEXT, false, "LEVEL",
          "debug, info (default), warn, error or off; lines go to stderr", 0, 0, &a.log_level},
     };

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RETRY_BUSY_MS = 250, RETRY_NO_GALLERY_MS = 1000 };
+enum { RETRY_MS = 250 };
 
 /* Is every element finite? The bytes may stand anywhere, so each is copied out. */
 static bool map_is_finite(const struct cm_blob *map, enum cm_dtype dtype)
@@ -78,13 +78,12 @@ static bool turn_away(struct co_core *c, const struct cm_peer *from, struct cm_q
                       const struct cm_blob *map)
 {
     if (c->closed)
-        co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_BUSY_MS,
-                      "the coordinator is shutting down");
+        co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_MS, "the coordinator is shutting down");
     else if (!c->has_gallery)
-        co_send_error(c, from, id, PR_ERROR_NO_GALLERY, RETRY_NO_GALLERY_MS,
+        co_send_error(c, from, id, PR_ERROR_NO_GALLERY, RETRY_MS,
                       "no worker has joined this coordinator yet, so there is no gallery");
     else if (queue_is_full(c, map))
-        co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_BUSY_MS,
+        co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_MS,
                       "as many queries wait as the coordinator takes");
     else
         return false;

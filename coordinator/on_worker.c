@@ -137,6 +137,7 @@ static enum cm_err enter(struct co_core *c, const struct cm_peer *from, struct p
         return rc;
     }
     c->epoch++;
+    c->settled |= c->map.covered == c->map.shards_count;
     cm_log(c->log, CM_LOG_INFO, "worker_joined",
            "worker=%s shards=%zu images=%" PRIu64 " threads=%u class=%s workers=%u covered=%u/%u",
            m->hello.node, m->hello.held_count, co_member_images(m), m->hello.threads,

@@ -313,11 +313,12 @@ static struct co_gather *next_waiting(const struct co_core *c)
     return c->open.count < CM_QUERIES_INFLIGHT / 2 ? c->evaluations.head : NULL;
 }
 
-/* Dispatches the next. False if it has to wait on. */
+/* Dispatches the next. False if it has to wait on: also while workers of an earlier life of ours
+ * find their way back, so that a restart makes no answer partial. */
 static bool dispatch_one(struct co_core *c, struct plan *plan)
 {
     struct co_gather *g = next_waiting(c);
-    if (!g || !make_plan(c, g, true, plan))
+    if (!c->settled || !g || !make_plan(c, g, true, plan))
         return false;
     struct cm_error e;
     if (dispatch(c, g, plan, &e)) {

@@ -39,12 +39,13 @@ static uint64_t memory_bytes(void *ctx)
     return FAKE_MEMORY_BYTES;
 }
 
-static void init(struct fake_co *f, bool allow_mixed)
+static void init(struct fake_co *f, bool allow_mixed, uint64_t settle_ns)
 {
     struct cm_error e;
     const struct co_config config = {
         .heartbeat_ns = FAKE_HEARTBEAT_NS,
         .dead_after_ns = FAKE_DEAD_AFTER_NS,
+        .settle_ns = settle_ns,
         .allow_mixed = allow_mixed,
         .first_id = UINT64_MAX, /* ids wrap without harm */
     };
@@ -59,12 +60,17 @@ static void init(struct fake_co *f, bool allow_mixed)
 
 void fake_co_init(struct fake_co *f)
 {
-    init(f, false);
+    init(f, false, 0);
 }
 
 void fake_co_init_mixed(struct fake_co *f)
 {
-    init(f, true);
+    init(f, true, 0);
+}
+
+void fake_co_init_settling(struct fake_co *f, uint64_t settle_ns)
+{
+    init(f, false, settle_ns);
 }
 
 void fake_co_fini(struct fake_co *f)

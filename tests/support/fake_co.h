@@ -42,6 +42,8 @@ struct fake_co {
 /* A coordinator without members, at FAKE_START_NS. */
 void fake_co_init(struct fake_co *f);
 void fake_co_init_mixed(struct fake_co *f); /* the same, with allow_mixed */
+/* The same, with queries that wait for shards that nobody serves yet. */
+void fake_co_init_settling(struct fake_co *f, uint64_t settle_ns);
 /* Frees it; messages that nobody took are forgotten. */
 void fake_co_fini(struct fake_co *f);
 
