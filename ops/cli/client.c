@@ -9,8 +9,12 @@
 #include "proto/wire/envelope.h"
 
 #include <stdlib.h>
+#include <time.h>
 
-enum { STEP_MS = 200 }; /* how often Ctrl-C is looked for */
+enum {
+    STEP_MS = 200,   /* how often Ctrl-C is looked for */
+    AGAIN_MS = 1000, /* a coordinator that is started again never saw what was sent to the former */
+};
 
 struct cli_client {
     struct io_context *context;
@@ -117,11 +121,14 @@ enum cm_err cli_client_ask_status(struct cli_client *c, struct cm_error *e)
 enum cm_err cli_client_status(struct cli_client *c, struct pr_status *status, struct cm_error *e)
 {
     enum cm_err rc = cli_client_ask_status(c, e);
-    while (!rc) {
+    for (unsigned waited = 0; !rc;) {
         struct cli_reply reply;
-        rc = cli_client_receive(c, CLI_CONNECT_MS, &reply, e);
-        if (rc == CM_ETIMEOUT)
-            return no_coordinator(c, e);
+        rc = cli_client_receive(c, AGAIN_MS, &reply, e);
+        if (rc == CM_ETIMEOUT) {
+            waited += AGAIN_MS;
+            rc = waited < CLI_CONNECT_MS ? cli_client_ask_status(c, e) : no_coordinator(c, e);
+            continue;
+        }
         if (!rc && reply.type == PR_STATUS) {
             *status = reply.u.status;
             return CM_OK;
@@ -131,6 +138,22 @@ enum cm_err cli_client_status(struct cli_client *c, struct pr_status *status, st
                          reply.u.error.text);
         if (reply.type)
             cli_reply_fini(&reply);
+    }
+    return rc;
+}
+
+enum cm_err cli_client_wait_gallery(struct cli_client *c, struct pr_status *status,
+                                    struct cm_error *e)
+{
+    const struct timespec step = {.tv_nsec = STEP_MS * 1000000};
+    enum cm_err rc = CM_OK;
+    for (unsigned waited = 0; !rc && !status->has_gallery; waited += STEP_MS) {
+        if (waited >= CLI_CONNECT_MS || cli_interrupted())
+            break;
+        nanosleep(&step, NULL);
+        pr_status_fini(status);
+        *status = (struct pr_status){0};
+        rc = cli_client_status(c, status, e);
     }
     return rc;
 }

@@ -32,6 +32,12 @@ void cli_client_close(struct cli_client *c); /* NULL is fine */
 enum cm_err cli_client_status(struct cli_client *c, struct pr_status *status, struct cm_error *e)
     __attribute__((warn_unused_result));
 
+/* The same until it names a gallery, which a coordinator lacks before the first worker has joined:
+ * *status, which the caller has from before, is replaced while it names none, for CLI_CONNECT_MS at
+ * the most. */
+enum cm_err cli_client_wait_gallery(struct cli_client *c, struct pr_status *status,
+                                    struct cm_error *e) __attribute__((warn_unused_result));
+
 /* Sends a query. The map is borrowed. Errors: CM_EUNAVAIL (not connected), CM_EIO, CM_ENOMEM. */
 enum cm_err cli_client_query(struct cli_client *c, const struct pr_query *query,
                              struct cm_blob *map, struct cm_error *e)

@@ -182,6 +182,8 @@ static enum cm_err evaluate(struct eval *v, const char *endpoint, uint64_t *befo
     struct pr_status status = {0};
     enum cm_err rc = cli_client_open(&v->v.client, endpoint, v->a->insecure, &status, e);
     if (!rc)
+        rc = cli_client_wait_gallery(v->v.client, &status, e);
+    if (!rc)
         rc = check_cluster(v, &status, e);
     if (!rc && v->a->scores && v->a->resume)
         rc = open_scores(v, e); /* what the journal says of it is held against it */

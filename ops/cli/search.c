@@ -17,12 +17,17 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 enum {
-    WINDOW = 4,        /* queries in flight: two passes' worth, so that workers never wait for us */
-    POLL_MS = 200,     /* how often Ctrl-C is looked for */
-    SILENCE_MS = 5000, /* after it, the coordinator is asked whether it is still there */
+    WINDOW = 4,   /* queries in flight: two passes' worth, so that workers never wait for us */
+    POLL_MS = 50, /* how often Ctrl-C, and what is due, is looked for */
+    /* Silence after which the coordinator is asked what it has of ours: a tenth of the deadline,
+     * within these bounds. */
+    ASK_MIN_MS = 100,
+    ASK_MAX_MS = 5000,
+    PATIENCE_MS = 10000, /* silence after which it is gone; the deadline, if that is longer */
+    REST_MS = 100,       /* before a query is sent again that nobody took or that came partial */
+    REST_MAX_MS = 2000,  /* twice as long each time, up to this */
     K_DEFAULT = 20,
 };
 
@@ -37,7 +42,11 @@ struct search_args {
 /* One query between reading and printing. */
 struct flight {
     bool used, answered;
+    bool kept;                    /* `answer` holds a partial one, in case that no better comes */
     uint64_t first_ns;            /* when it was sent first */
+    uint64_t sent_ns;             /* and last */
+    uint64_t again_ns;            /* when it is sent again; 0: it is out, or answered */
+    uint64_t rest_ms;             /* how long it rests next time */
     struct cli_query_label label; /* its name is owned */
     char *name;
     struct pr_query query;
@@ -54,7 +63,7 @@ struct search {
     struct flight ring[WINDOW];
     uint64_t next_sent, next_printed; /* query indices */
     uint64_t heard_ns;
-    bool asked; /* a status request is out because of silence */
+    uint64_t asked_ns; /* when the coordinator was last asked what it has of ours */
     struct cli_rank1 rank1;
     uint64_t partial;     /* answers that are not whole */
     enum cm_exit verdict; /* the first thing wrong with an answer decides */
@@ -69,7 +78,7 @@ static void clear_flight(struct flight *f)
 {
     cm_blob_unref(&f->map);
     free(f->name);
-    if (f->answered)
+    if (f->answered || f->kept)
         pr_answer_fini(&f->answer);
     *f = (struct flight){0};
 }
@@ -112,9 +121,44 @@ static enum cm_err read_map(struct search *s, struct flight *f, uint64_t index, 
     return CM_OK;
 }
 
+static void rest(struct flight *f, uint64_t for_ms)
+{
+    f->again_ns = io_now_ns() + ms(for_ms);
+}
+
+/* Longer each time. */
+static void rest_longer(struct flight *f)
+{
+    rest(f, f->rest_ms);
+    f->rest_ms = 2 * f->rest_ms < REST_MAX_MS ? 2 * f->rest_ms : REST_MAX_MS;
+}
+
+static uint64_t deadline_ns(const struct flight *f, const struct search *s)
+{
+    return f->first_ns + ms(s->a->deadline_ms);
+}
+
+/* A coordinator that is away is no failure yet: the query rests. */
 static enum cm_err send_flight(struct search *s, struct flight *f, struct cm_error *e)
 {
-    return cli_client_query(s->client, &f->query, f->map, e);
+    f->sent_ns = io_now_ns();
+    f->again_ns = 0;
+    enum cm_err rc = cli_client_query(s->client, &f->query, f->map, e);
+    if (rc != CM_EUNAVAIL)
+        return rc;
+    rest(f, REST_MS);
+    return CM_OK;
+}
+
+static enum cm_err send_due(struct search *s, struct cm_error *e)
+{
+    enum cm_err rc = CM_OK;
+    for (size_t i = 0; !rc && i < WINDOW; i++) {
+        struct flight *f = &s->ring[i];
+        if (f->again_ns && io_now_ns() >= f->again_ns)
+            rc = send_flight(s, f, e);
+    }
+    return rc;
 }
 
 static enum cm_err fill_window(struct search *s, struct cm_error *e)
@@ -123,7 +167,11 @@ static enum cm_err fill_window(struct search *s, struct cm_error *e)
     while (!rc && s->next_sent < s->features->images && s->next_sent < s->next_printed + WINDOW) {
         struct flight *f = &s->ring[s->next_sent % WINDOW];
         *f = (struct flight){
-            .used = true, .first_ns = io_now_ns(), .label = {.index = s->next_sent}};
+            .used = true,
+            .first_ns = io_now_ns(),
+            .rest_ms = REST_MS,
+            .label = {.index = s->next_sent},
+        };
         rc = read_label(s, f, e);
         if (!rc)
             rc = read_map(s, f, s->next_sent, e);
@@ -137,12 +185,16 @@ static enum cm_err fill_window(struct search *s, struct cm_error *e)
 /* --- printing
  * ------------------------------------------------------------------------------------------ */
 
+static double coverage_of(const struct pr_answer *a)
+{
+    return a->images ? (double)a->images_scored / (double)a->images : 0;
+}
+
 /* Says what an answer lacks, and lets it decide the exit code. */
 static void judge(struct search *s, const struct flight *f)
 {
     const struct pr_answer *a = &f->answer;
     char missing[512];
-    double coverage = a->images ? (double)a->images_scored / (double)a->images : 0;
     if (a->missing_count == 0)
         return;
     s->partial++;
@@ -153,7 +205,7 @@ static void judge(struct search *s, const struct flight *f)
             f->label.index, a->images_scored, a->images, missing);
     if (a->images_scored == 0 && s->verdict == CM_EXIT_OK)
         s->verdict = CM_EXIT_UNAVAILABLE;
-    else if (coverage < s->a->min_coverage && s->verdict == CM_EXIT_OK)
+    else if (coverage_of(a) < s->a->min_coverage && s->verdict == CM_EXIT_OK)
         s->verdict = CM_EXIT_FAILED;
 }
 
@@ -187,11 +239,41 @@ static struct flight *flight_of(struct search *s, uint64_t id)
     return f->used && !f->answered && f->query.id.v == id ? f : NULL;
 }
 
-/* A query that was turned away may come again until its deadline, counted from the first try. */
-static bool may_retry(const struct flight *f, const struct pr_error *error)
+/* A query may come again until its deadline, counted from the first try. */
+static bool may_retry(const struct search *s, const struct flight *f, uint64_t after_ms)
 {
-    return error->retry_after_ms &&
-           io_now_ns() + ms(error->retry_after_ms) < f->first_ns + ms(f->query.deadline_ms);
+    return after_ms > 0 && io_now_ns() + ms(after_ms) < deadline_ns(f, s);
+}
+
+/* Does an answer lack something that may be there a moment later? */
+static bool may_improve(const struct pr_answer *a)
+{
+    for (size_t i = 0; i < a->missing_count; i++)
+        if (a->missing[i].reason == PR_REASON_NO_WORKER ||
+            a->missing[i].reason == PR_REASON_WORKER_LOST ||
+            a->missing[i].reason == PR_REASON_OVERLOAD)
+            return true;
+    return false;
+}
+
+/* Takes an answer over. One below --min-coverage is kept, and the query asked again while there is
+ * time; the best is printed in the end. */
+static void on_answer(struct search *s, struct flight *f, struct pr_answer *answer)
+{
+    if (f->kept && f->answer.images_scored > answer->images_scored) {
+        pr_answer_fini(answer);
+    } else {
+        if (f->kept)
+            pr_answer_fini(&f->answer);
+        f->answer = *answer;
+    }
+    f->kept = coverage_of(&f->answer) < s->a->min_coverage && may_improve(&f->answer) &&
+              may_retry(s, f, f->rest_ms);
+    f->answered = !f->kept;
+    if (f->kept) {
+        rest_longer(f);
+        f->query.deadline_ms = (uint32_t)((deadline_ns(f, s) - f->again_ns) / 1000000 + 1);
+    }
 }
 
 static enum cm_err on_error(struct search *s, const struct pr_error *error, struct cm_error *e)
@@ -199,11 +281,14 @@ static enum cm_err on_error(struct search *s, const struct pr_error *error, stru
     struct flight *f = flight_of(s, error->id.v);
     if (!f)
         return CM_OK;
-    if (may_retry(f, error)) {
-        struct timespec t = {.tv_sec = error->retry_after_ms / 1000,
-                             .tv_nsec = (long)(error->retry_after_ms % 1000) * 1000000};
-        nanosleep(&t, NULL);
-        return send_flight(s, f, e);
+    if (may_retry(s, f, error->retry_after_ms)) {
+        rest(f, error->retry_after_ms);
+        return CM_OK;
+    }
+    if (f->kept && error->retry_after_ms) {
+        f->kept = false;
+        f->answered = true;
+        return CM_OK;
     }
     enum cm_err code = error->code == PR_ERROR_BAD_QUERY    ? CM_EFORMAT
                        : error->code == PR_ERROR_NO_GALLERY ? CM_EUNAVAIL
@@ -212,17 +297,23 @@ static enum cm_err on_error(struct search *s, const struct pr_error *error, stru
     return cm_fail(e, code, "query %" PRIu64 ": %s", f->label.index, error->text);
 }
 
-/* The coordinator lives, but does it know our queries? If it has none of ours, it was restarted, or
- * the connection broke and we have another address now. They are sent again. */
+/* Is a query out, and was it when the coordinator was asked what it has? */
+static bool is_out(const struct search *s, const struct flight *f)
+{
+    return f->used && !f->answered && !f->again_ns && f->sent_ns <= s->asked_ns;
+}
+
+/* The coordinator lives, but does it know our queries? If it has fewer of ours, it was restarted,
+ * or the connection broke and we have another address now. They are sent again. */
 static enum cm_err on_status(struct search *s, const struct pr_status *status, struct cm_error *e)
 {
     enum cm_err rc = CM_OK;
-    s->asked = false;
-    for (size_t i = 0; !rc && i < WINDOW && status->queries_yours == 0; i++) {
-        struct flight *f = &s->ring[i];
-        if (f->used && !f->answered)
-            rc = send_flight(s, f, e);
-    }
+    uint32_t out = 0;
+    for (size_t i = 0; i < WINDOW; i++)
+        out += is_out(s, &s->ring[i]);
+    for (size_t i = 0; !rc && i < WINDOW && status->queries_yours < out; i++)
+        if (is_out(s, &s->ring[i]))
+            rc = send_flight(s, &s->ring[i], e);
     return rc;
 }
 
@@ -234,8 +325,7 @@ static enum cm_err on_reply(struct search *s, struct cli_reply *reply, struct cm
     case PR_ANSWER:
         f = flight_of(s, reply->u.answer.id.v);
         if (f) {
-            f->answer = reply->u.answer;
-            f->answered = true;
+            on_answer(s, f, &reply->u.answer);
             reply->type = 0; /* it is ours now */
         }
         return CM_OK;
@@ -252,19 +342,28 @@ static enum cm_err fail_interrupted(const struct search *s, struct cm_error *e)
                    s->features->images);
 }
 
+static uint64_t ask_ns(const struct search *s)
+{
+    uint64_t tenth = s->a->deadline_ms / 10;
+    return ms(tenth < ASK_MIN_MS ? ASK_MIN_MS : tenth > ASK_MAX_MS ? ASK_MAX_MS : tenth);
+}
+
 static enum cm_err on_silence(struct search *s, struct cm_error *e)
 {
-    uint64_t silent_ns = io_now_ns() - s->heard_ns;
+    struct cm_error unheard;
+    uint64_t now = io_now_ns(), silent_ns = now - s->heard_ns;
+    uint64_t patience_ms = s->a->deadline_ms > PATIENCE_MS ? s->a->deadline_ms : PATIENCE_MS;
     if (cli_interrupted())
         return fail_interrupted(s, e);
-    if (silent_ns > 2 * ms(SILENCE_MS))
+    if (silent_ns > ms(patience_ms))
         return cm_fail(e, CM_EUNAVAIL,
                        "the coordinator has been silent for %.1f s; gave up at query %" PRIu64
                        " of %" PRIu64,
                        (double)silent_ns / 1e9, s->next_printed, s->features->images);
-    if (silent_ns > ms(SILENCE_MS) && !s->asked) {
-        s->asked = true;
-        return cli_client_ask_status(s->client, e);
+    if (silent_ns > ask_ns(s) && now - s->asked_ns > ask_ns(s)) {
+        s->asked_ns = now;
+        if (cli_client_ask_status(s->client, &unheard))
+            return CM_OK; /* it is away; its silence will tell for how long */
     }
     return CM_OK;
 }
@@ -287,7 +386,9 @@ static enum cm_err search_all(struct search *s, struct cm_error *e)
     enum cm_err rc = CM_OK;
     s->heard_ns = io_now_ns();
     while (!rc && s->next_printed < s->features->images) {
-        rc = fill_window(s, e);
+        rc = send_due(s, e);
+        if (!rc)
+            rc = fill_window(s, e);
         if (!rc)
             rc = receive(s, e);
         if (!rc)
@@ -423,8 +524,9 @@ int cli_search(int argc, char **argv)
          "is the answer",
          1, CM_DEADLINE_MS_MAX, &a.deadline_ms},
         {"min-coverage", 0, CM_OPTION_FRACTION, false, "F",
-         "exit 1 if a query saw less than this part of the images (default 0)", 0, 0,
-         &a.min_coverage},
+         "ask again until the deadline, then exit 1, if a query saw less than this part\n"
+         "of the images (default 0)",
+         0, 0, &a.min_coverage},
         {"insecure", 0, CM_OPTION_FLAG, false, NULL,
          "a coordinator on another machine is fine, although nobody is authenticated", 0, 0,
          &a.insecure},

@@ -33,58 +33,187 @@ static void send_packed(struct io_socket *router, const struct cm_peer *to,
     pr_buffer_fini(packed);
 }
 
-/* The status of a coordinator that has been here for an hour and has queries in flight, of which
- * `yours` are the asker's. */
-static void tell_status(struct io_socket *router, uint32_t yours)
+/* The status of a coordinator that has been here for an hour and has `queries` of the client's. */
+static void send_status(struct io_socket *router, const struct cm_peer *client,
+                        struct cm_query_id id, uint32_t queries)
 {
     struct cm_error e;
-    struct cm_peer client;
     struct pr_buffer packed;
-    struct pr_status status = {.uptime_ms = 3600000, .queries_inflight = 7, .queries_yours = yours};
-    status.id = take(router, PR_STATUS_REQUEST, &client).id;
+    struct pr_status status = {
+        .id = id, .uptime_ms = 3600000, .queries_inflight = 7, .queries_yours = queries};
     cr_assert_eq(pr_status_pack(&status, &packed, &e), CM_OK, "%s", e.text);
-    send_packed(router, &client, &packed);
-}
-
-static void answer(struct io_socket *router, const struct cm_peer *client, struct cm_query_id id)
-{
-    struct cm_error e;
-    struct pr_buffer packed;
-    struct pr_hit hit = {.hit = {.score = 1.5f}, .meta = {.name = "it"}};
-    struct pr_answer whole = {.id = id, .images = 1, .images_scored = 1, .shards = 1};
-    whole.shards_scored = 1;
-    whole.hits = (struct pr_hits){.items = &hit, .count = 1};
-    cr_assert_eq(pr_answer_pack(&whole, &packed, &e), CM_OK, "%s", e.text);
     send_packed(router, client, &packed);
 }
 
-/* An answer goes to the address that a client had; a connection that breaks takes it along. The
- * coordinator, asked after a while, has queries of others, but none of ours: so it is sent again.
- * While it has one, it is not. */
-Test(client, an_answer_that_was_lost_is_asked_for_again)
+static void tell_status(struct io_socket *router, uint32_t queries)
 {
+    struct cm_peer client;
+    struct cm_query_id id = take(router, PR_STATUS_REQUEST, &client).id;
+    send_status(router, &client, id, queries);
+}
+
+/* An answer over `scored` of two images, the other being in a shard that nobody serves. */
+static void answer(struct io_socket *router, const struct cm_peer *client, struct cm_query_id id,
+                   uint64_t scored)
+{
+    struct cm_error e;
+    struct pr_buffer packed;
+    struct pr_hit hits[2] = {{.hit = {.score = 1.5f}, .meta = {.name = "it"}},
+                             {.hit = {.image = 1, .score = 1}, .meta = {.name = "other"}}};
+    struct pr_missing_shard missing[2] = {{.reason = PR_REASON_NO_WORKER, .images = 1},
+                                          {.reason = PR_REASON_NO_WORKER, .images = 1}};
+    for (uint64_t i = scored; i < 2; i++)
+        missing[i - scored].shard.v = (uint32_t)i;
+    struct pr_answer a = {.id = id, .images = 2, .images_scored = scored, .shards = 2};
+    a.shards_scored = (uint32_t)scored;
+    a.hits = (struct pr_hits){.items = hits, .count = scored};
+    a.missing = missing;
+    a.missing_count = 2 - scored;
+    cr_assert_eq(pr_answer_pack(&a, &packed, &e), CM_OK, "%s", e.text);
+    send_packed(router, client, &packed);
+}
+
+/* A search of some queries, and the coordinator that it has dialled. */
+struct scene {
     struct test_cluster c;
     struct io_context *context;
     struct io_socket *router;
-    struct cm_error e;
     struct cm_peer client;
     struct test_run r;
-    test_cluster_init(&c);
-    snprintf(c.endpoint, sizeof c.endpoint, "ipc://%s", test_cluster_path(&c, "socket"));
-    cr_assert_eq(io_context_new(&context, 1, &e), CM_OK, "%s", e.text);
-    cr_assert_eq(io_router_bind(&router, context, c.endpoint, &e), CM_OK, "%s", e.text);
-    struct test_material one = test_few_queries(&c, &test_small, 1);
-    test_search_start(&c, &r, &one, NULL);
-    tell_status(router, 0);
-    struct cm_query_id id = take(router, PR_QUERY, &client).id;
-    tell_status(router, 1); /* asked for because of our silence: the query is here */
-    tell_status(router, 0); /* it is not */
-    cr_assert_eq(take(router, PR_QUERY, &client).id.v, id.v);
-    answer(router, &client, id);
-    cr_assert_eq(test_finish(&r, TEST_RUN_MS), 0, "%s", r.err);
-    cr_assert(strstr(r.out, "\"name\":\"it\"") != NULL, "%s", r.out);
-    test_run_fini(&r);
-    io_socket_free(router);
-    io_context_free(context);
-    test_cluster_fini(&c);
+};
+
+static void scene_init(struct scene *s, size_t queries, const char *const more[])
+{
+    struct cm_error e;
+    test_cluster_init(&s->c);
+    snprintf(s->c.endpoint, sizeof s->c.endpoint, "ipc://%s", test_cluster_path(&s->c, "socket"));
+    cr_assert_eq(io_context_new(&s->context, 1, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(io_router_bind(&s->router, s->context, s->c.endpoint, &e), CM_OK, "%s", e.text);
+    struct test_material few = test_few_queries(&s->c, &test_small, queries);
+    test_search_start(&s->c, &s->r, &few, more);
+}
+
+static void scene_end(struct scene *s, int code)
+{
+    cr_assert_eq(test_finish(&s->r, TEST_RUN_MS), code, "%s", s->r.err);
+}
+
+static void scene_fini(struct scene *s)
+{
+    test_run_fini(&s->r);
+    io_socket_free(s->router);
+    io_context_free(s->context);
+    test_cluster_fini(&s->c);
+}
+
+/* An answer goes to the address that a client had; a connection that breaks takes it along. The
+ * coordinator, asked after a while, has no query: so it is sent again. While it has one, it is not.
+ */
+Test(client, an_answer_that_was_lost_is_asked_for_again)
+{
+    struct scene s;
+    scene_init(&s, 1, NULL);
+    tell_status(s.router, 0);
+    struct cm_query_id id = take(s.router, PR_QUERY, &s.client).id;
+    tell_status(s.router, 1); /* asked for because of our silence: the query is here */
+    tell_status(s.router, 0); /* it is not */
+    cr_assert_eq(take(s.router, PR_QUERY, &s.client).id.v, id.v);
+    answer(s.router, &s.client, id, 2);
+    scene_end(&s, 0);
+    cr_assert(strstr(s.r.out, "\"name\":\"it\"") != NULL, "%s", s.r.out);
+    scene_fini(&s);
+}
+
+/* A coordinator that was killed took the request for its status along: it is asked again, before
+ * the first query as after. */
+Test(client, a_status_that_was_lost_is_asked_for_again)
+{
+    struct scene s;
+    scene_init(&s, 1, (const char *const[]){"--deadline-ms", "4000", NULL});
+    take(s.router, PR_STATUS_REQUEST, &s.client);
+    tell_status(s.router, 0);
+    struct cm_query_id id = take(s.router, PR_QUERY, &s.client).id;
+    take(s.router, PR_STATUS_REQUEST, &s.client);
+    tell_status(s.router, 0);
+    cr_assert_eq(take(s.router, PR_QUERY, &s.client).id.v, id.v);
+    answer(s.router, &s.client, id, 2);
+    scene_end(&s, 0);
+    scene_fini(&s);
+}
+
+/* Of two queries the coordinator has one: which, it does not say. */
+Test(client, a_lost_query_among_others_is_sent_again)
+{
+    struct scene s;
+    scene_init(&s, 2, NULL);
+    tell_status(s.router, 0);
+    for (uint64_t i = 0; i < 2; i++)
+        cr_assert_eq(take(s.router, PR_QUERY, &s.client).id.v, i);
+    tell_status(s.router, 1);
+    for (uint64_t i = 0; i < 2; i++)
+        cr_assert_eq(take(s.router, PR_QUERY, &s.client).id.v, i);
+    for (uint64_t i = 0; i < 2; i++)
+        answer(s.router, &s.client, (struct cm_query_id){i}, 2);
+    scene_end(&s, 0);
+    scene_fini(&s);
+}
+
+/* Less than --min-coverage is asked again, while there is time. */
+Test(client, too_little_is_asked_again)
+{
+    struct scene s;
+    scene_init(&s, 1, (const char *const[]){"--min-coverage", "1", NULL});
+    tell_status(s.router, 0);
+    for (uint64_t scored = 0; scored <= 2; scored++)
+        answer(s.router, &s.client, take(s.router, PR_QUERY, &s.client).id, scored);
+    scene_end(&s, 0);
+    cr_assert(strstr(s.r.out, "\"missing\":[]") != NULL, "%s", s.r.out);
+    scene_fini(&s);
+}
+
+/* Answers whatever is asked, a query the first time with 1 and then with 0 images, until the search
+ * has ended. Returns how often a query came. */
+static unsigned answer_worse_each_time(struct scene *s)
+{
+    struct cm_error e;
+    struct io_incoming in;
+    struct pr_envelope envelope;
+    unsigned queries = 0;
+    while (!io_child_poll(&s->r.child)) {
+        if (io_wait(s->router, 20, &e))
+            continue;
+        cr_assert_eq(io_recv(s->router, &in, &e), CM_OK, "%s", e.text);
+        cr_assert_eq(pr_peek(in.header, &envelope, &e), CM_OK, "%s", e.text);
+        if (envelope.type == PR_QUERY)
+            answer(s->router, &in.peer, envelope.id, queries++ == 0);
+        else
+            send_status(s->router, &in.peer, envelope.id, 1);
+        io_incoming_fini(&in);
+    }
+    return queries;
+}
+
+/* The time is over: the best of the answers is printed, whichever came last. */
+Test(client, the_best_of_too_little_is_the_answer)
+{
+    struct scene s;
+    scene_init(&s, 1, (const char *const[]){"--min-coverage", "1", "--deadline-ms", "1000", NULL});
+    cr_assert_gt(answer_worse_each_time(&s), 1);
+    scene_end(&s, 1);
+    cr_assert(strstr(s.r.out, "\"name\":\"it\"") != NULL, "%s", s.r.out);
+    cr_assert(strstr(s.r.err, "1 of 2 images were scored; missing shards: 1 (no-worker)") != NULL,
+              "%s", s.r.err);
+    scene_fini(&s);
+}
+
+/* Whoever does not ask for more gets it at once. */
+Test(client, a_partial_answer_is_an_answer)
+{
+    struct scene s;
+    scene_init(&s, 1, NULL);
+    tell_status(s.router, 0);
+    answer(s.router, &s.client, take(s.router, PR_QUERY, &s.client).id, 1);
+    scene_end(&s, 0);
+    cr_assert(strstr(s.r.out, "\"degraded\":[\"no-worker\"]") != NULL, "%s", s.r.out);
+    scene_fini(&s);
 }
