@@ -208,6 +208,22 @@ Test(eval_faults, the_coordinator_may_be_started_again)
     test_eval_fini(&s.c);
 }
 
+/* One that begins before the first worker has joined waits for it. */
+Test(eval_faults, begins_before_the_workers)
+{
+    struct scene s;
+    struct test_run r;
+    scene_init(&s);
+    test_coordinator_start(&s.c, "ipc", NULL);
+    struct test_ask a = ask(&s, "out.json", "out.csv");
+    test_eval_start(&r, &a);
+    test_sleep_ms(300); /* it has most likely asked by then */
+    test_worker_start(&s.c, 0, "g", NULL, NULL);
+    cr_assert_eq(test_finish(&r, 3 * WAIT_MS), 0, "%s", r.err);
+    test_run_fini(&r);
+    test_eval_fini(&s.c);
+}
+
 /* Of two workers with the same shards one has a bad block: the other counts that shard, and nobody
  * counts it twice. */
 Test(eval_faults, a_corrupt_shard_is_counted_elsewhere)
