@@ -149,7 +149,7 @@ static void on_member_message(struct co_core *c, const struct cm_peer *from,
         ask_who(c, from);
         return;
     }
-    c->members.slots[member].heard_ns = co_now(c);
+    co_member_hear(&c->members.slots[member], co_now(c));
     switch (envelope->type) {
     case PR_HEARTBEAT:
         /* What a leaver owed may have been cancelled, or have run out of time. */
@@ -218,15 +218,41 @@ void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_byte
     }
 }
 
+/* Silence is judged at a second look, a quarter of a heartbeat after a first one. Had we been
+ * stopped ourselves, the first would come before the messages that wait, and find everybody dead.
+ */
+static uint64_t second_look_ns(const struct co_core *c)
+{
+    return c->config.heartbeat_ns / 4;
+}
+
+/* When a member has to be looked at next, if nothing comes from it. */
+static uint64_t next_look_ns(const struct co_core *c, const struct co_member *m)
+{
+    uint64_t dead_ns = m->heard_ns + c->config.dead_after_ns;
+    uint64_t second_ns = m->doubted_ns + second_look_ns(c);
+    if (!m->doubted_ns)
+        return dead_ns - second_look_ns(c);
+    return second_ns > dead_ns ? second_ns : dead_ns;
+}
+
+static void look_at(struct co_core *c, uint32_t member, uint64_t now)
+{
+    struct co_member *m = &c->members.slots[member];
+    if (!m->used || now < next_look_ns(c, m))
+        return;
+    if (m->doubted_ns)
+        co_lose_member(c, member, "silent");
+    else
+        m->doubted_ns = now;
+}
+
 void co_on_tick(struct co_core *c)
 {
     uint64_t now = co_now(c);
     c->settled |= now - c->started_ns >= c->config.settle_ns;
-    for (uint32_t i = 0; i < c->members.end; i++) {
-        const struct co_member *m = &c->members.slots[i];
-        if (m->used && now - m->heard_ns >= c->config.dead_after_ns)
-            co_lose_member(c, i, "silent");
-    }
+    for (uint32_t i = 0; i < c->members.end; i++)
+        look_at(c, i, now);
     for (struct co_gather *g = c->open.head, *next; g; g = next) {
         next = g->next;
         if (now >= g->deadline_ns)
@@ -240,8 +266,8 @@ uint64_t co_next_wakeup_ns(const struct co_core *c)
     uint64_t next = c->settled ? UINT64_MAX : c->started_ns + c->config.settle_ns;
     for (uint32_t i = 0; i < c->members.end; i++) {
         const struct co_member *m = &c->members.slots[i];
-        if (m->used && m->heard_ns + c->config.dead_after_ns < next)
-            next = m->heard_ns + c->config.dead_after_ns;
+        if (m->used && next_look_ns(c, m) < next)
+            next = next_look_ns(c, m);
     }
     for (const struct co_gather *g = c->open.head; g; g = g->next)
         if (g->deadline_ns < next)

@@ -19,6 +19,7 @@ struct co_member {
     struct cm_peer peer;
     enum pr_member_state state;
     uint64_t heard_ns;      /* when anything last came from it */
+    uint64_t doubted_ns;    /* when it was first found silent since then; 0: it was not */
     uint64_t replaced;      /* incarnation of the process whose name it took; its own if of none */
     uint64_t searches_done; /* as its heartbeats say */
     uint64_t pairs_scored;
@@ -32,6 +33,13 @@ struct co_members {
 };
 
 enum { CO_NO_MEMBER = UINT32_MAX };
+
+/* Something came from a member. */
+static inline void co_member_hear(struct co_member *m, uint64_t now_ns)
+{
+    m->heard_ns = now_ns;
+    m->doubted_ns = 0;
+}
 
 /* The member with this transport address, or CO_NO_MEMBER. O(members). */
 uint32_t co_members_find(const struct co_members *m, const struct cm_peer *peer);

@@ -192,7 +192,7 @@ static enum cm_err take_in(struct co_core *c, const struct cm_peer *from, struct
 {
     uint32_t member = co_members_find(&c->members, from);
     if (is_repeated(c, member, hello)) {
-        c->members.slots[member].heard_ns = co_now(c);
+        co_member_hear(&c->members.slots[member], co_now(c));
         return CM_OK;
     }
     enum cm_err rc = check_hello(c, hello, reason, e);

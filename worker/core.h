@@ -22,6 +22,7 @@ struct wk_core {
     uint64_t heartbeat_ns;  /* as WELCOME says */
     uint64_t dead_after_ns; /* likewise */
     uint64_t heard_ns;      /* when the coordinator was last heard, or dialled */
+    uint64_t doubted_ns;    /* when it was first found silent since then; 0: it was not */
     bool released;          /* leaving, and the coordinator has let go of us */
     uint64_t speak_ns;      /* when the next HELLO or HEARTBEAT is due */
 

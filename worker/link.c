@@ -93,6 +93,7 @@ static void greet_again(struct wk_core *w)
     wk_drop_searches(w);
     w->link = WK_GREETING;
     w->heard_ns = wk_now(w);
+    w->doubted_ns = 0;
     w->speak_ns = w->heard_ns;
 }
 
@@ -108,16 +109,37 @@ static void lose_coordinator(struct wk_core *w)
     w->io.reconnect(w->io.ctx);
 }
 
+/* When the coordinator counts as silent, if nothing comes. As there, this takes a second look, a
+ * quarter of a heartbeat after the first: we may have been stopped ourselves, and its messages
+ * wait.
+ */
+static uint64_t next_look_ns(const struct wk_core *w)
+{
+    uint64_t look_ns = w->heartbeat_ns / 4, dead_ns = w->heard_ns + w->dead_after_ns;
+    if (!w->doubted_ns)
+        return dead_ns - look_ns;
+    return w->doubted_ns + look_ns > dead_ns ? w->doubted_ns + look_ns : dead_ns;
+}
+
+/* Not while leaving: that has a patience of its own. */
+static bool is_silent(struct wk_core *w, uint64_t now)
+{
+    if (now < next_look_ns(w))
+        return false;
+    if (w->doubted_ns)
+        return true;
+    w->doubted_ns = now;
+    return false;
+}
+
 void wk_link_tick(struct wk_core *w)
 {
     uint64_t now = wk_now(w);
     if (w->link == WK_REFUSED)
         return;
-    bool silent =
-        now - w->heard_ns >= (w->link == WK_LEAVING ? LEAVING_PATIENCE_NS : w->dead_after_ns);
-    if (silent && w->link == WK_LEAVING)
+    if (w->link == WK_LEAVING && now - w->heard_ns >= LEAVING_PATIENCE_NS)
         release(w);
-    else if (silent)
+    else if (w->link != WK_LEAVING && is_silent(w, now))
         lose_coordinator(w);
     if (now < w->speak_ns)
         return;
@@ -131,12 +153,12 @@ void wk_link_tick(struct wk_core *w)
 
 uint64_t wk_link_wakeup_ns(const struct wk_core *w)
 {
-    uint64_t dead_ns = w->heard_ns + w->dead_after_ns;
+    uint64_t look_ns = next_look_ns(w);
     if (w->link == WK_REFUSED)
         return UINT64_MAX;
     if (w->link == WK_LEAVING)
         return w->speak_ns; /* it does not dial again, however long nobody answers */
-    return w->speak_ns < dead_ns ? w->speak_ns : dead_ns;
+    return w->speak_ns < look_ns ? w->speak_ns : look_ns;
 }
 
 void wk_on_welcome(struct wk_core *w, struct cm_bytes header)

@@ -88,6 +88,7 @@ void wk_on_message(struct wk_core *w, struct cm_bytes header, struct cm_blob *pa
         return;
     }
     w->heard_ns = wk_now(w);
+    w->doubted_ns = 0;
     switch (envelope.type) {
     case PR_WELCOME:
         wk_on_welcome(w, header);

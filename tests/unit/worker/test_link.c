@@ -101,6 +101,21 @@ Test(wk_link, dials_again_when_the_coordinator_is_silent)
     fake_wk_fini(&f);
 }
 
+/* Stopped for a while itself, it looks before it has read what came meanwhile. */
+Test(wk_link, its_own_absence_is_not_the_coordinators_silence)
+{
+    struct fake_wk f;
+    ready(&f);
+    f.own_ns += 20000 * MS;
+    wk_on_tick(f.core);
+    fake_wk_heartbeat(&f); /* which had waited */
+    fake_wk_sleep(&f, 1000 * MS);
+    cr_assert_eq(f.reconnects, 0);
+    fake_wk_sleep(&f, 4000 * MS);
+    cr_assert_eq(f.reconnects, 1);
+    fake_wk_fini(&f);
+}
+
 Test(wk_link, introduces_itself_again_when_asked)
 {
     struct fake_wk f;
