@@ -166,6 +166,15 @@ system: ## the tests with real processes
 system: all $(OUT)/tests/system
 	@tests/run $(OUT) system
 
+# Real processes killed, frozen, cut off and restarted at random under load. SEED makes the faults of an
+# earlier run again; CHAOS takes more flags, such as --replicas 1 (tests/chaos/run --help).
+CHAOS_SECONDS ?= 600
+
+.PHONY: chaos
+chaos: ## faults at random for CHAOS_SECONDS (600), from SEED; ends in a line of counts
+chaos: all
+	@VITRINE_BIN="$(abspath $(BIN))" tests/chaos/run --seconds $(CHAOS_SECONDS) $(if $(SEED),--seed $(SEED)) $(CHAOS)
+
 # The interpreter that has PyTorch, NumPy and Pillow.
 PYTHON ?= /usr/bin/python3
 
