@@ -278,6 +278,20 @@ uint64_t co_next_wakeup_ns(const struct co_core *c)
 void co_close(struct co_core *c)
 {
     c->closed = true;
+    while (c->evaluations.head) {
+        struct co_gather *g = c->evaluations.head;
+        co_turn_away(c, &g->client, g->client_id);
+        co_list_remove(&c->evaluations, g);
+        co_gather_free(g);
+    }
+    for (struct co_gather *g = c->open.head, *next; g; g = next) {
+        next = g->next;
+        if (!g->evaluation)
+            continue;
+        co_turn_away(c, &g->client, g->client_id);
+        co_abandon(c, g);
+    }
+    co_scatter_waiting(c); /* there is credit again */
 }
 
 bool co_idle(const struct co_core *c)

@@ -75,7 +75,8 @@ void co_on_tick(struct co_core *c);
 /* When co_on_tick has something to do next; UINT64_MAX for never. */
 uint64_t co_next_wakeup_ns(const struct co_core *c);
 
-/* Takes no more queries (they are answered BUSY); those admitted go on. */
+/* Takes no more queries (they are answered BUSY); those admitted go on. Evaluations do not, which
+ * would keep it for long: they are answered BUSY too, and lose nothing by coming again. */
 void co_close(struct co_core *c);
 /* True when no query is waiting or open. */
 bool co_idle(const struct co_core *c);

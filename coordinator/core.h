@@ -81,7 +81,7 @@ struct co_list *co_waiting_list(struct co_core *c, const struct co_gather *g);
 void co_finish_if_complete(struct co_core *c, struct co_gather *g);
 /* Answers it as it stands, cancels what is still running, frees it. */
 void co_finish(struct co_core *c, struct co_gather *g);
-/* The same for a client that is gone: without an answer. Open gathers only. */
+/* The same without an answer: for a client that is gone, or was told. Open gathers only. */
 void co_abandon(struct co_core *c, struct co_gather *g);
 /* Tells a part's worker to stop. */
 void co_cancel_part(struct co_core *c, const struct co_gather *g, uint32_t part);
@@ -114,6 +114,8 @@ void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_
                  struct cm_bytes header, struct cm_blob *payload);
 void co_on_evaluate(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
                     struct cm_bytes header, struct cm_blob *payload);
+/* Tells a client that we are shutting down, and to come again. */
+void co_turn_away(struct co_core *c, const struct cm_peer *to, struct cm_query_id id);
 void co_on_status_request(struct co_core *c, const struct cm_peer *from, struct cm_query_id id);
 /* Drops all that a client asked and waits for. Returns how many queries those were. */
 uint32_t co_forget_client(struct co_core *c, const struct cm_peer *client);

@@ -73,12 +73,17 @@ static bool queue_is_full(const struct co_core *c, const struct cm_blob *map)
            bytes > CM_QUEUED_BYTES_MAX;
 }
 
+void co_turn_away(struct co_core *c, const struct cm_peer *to, struct cm_query_id id)
+{
+    co_send_error(c, to, id, PR_ERROR_BUSY, RETRY_MS, "the coordinator is shutting down");
+}
+
 /* Refuses a query at the door for the cluster's sake. True if it did. */
-static bool turn_away(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
-                      const struct cm_blob *map)
+static bool refuse(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                   const struct cm_blob *map)
 {
     if (c->closed)
-        co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_MS, "the coordinator is shutting down");
+        co_turn_away(c, from, id);
     else if (!c->has_gallery)
         co_send_error(c, from, id, PR_ERROR_NO_GALLERY, RETRY_MS,
                       "no worker has joined this coordinator yet, so there is no gallery");
@@ -97,7 +102,7 @@ void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_
     struct co_gather *g;
     struct cm_bytes map;
     struct cm_error e;
-    if (turn_away(c, from, id, payload))
+    if (refuse(c, from, id, payload))
         return;
     enum cm_err rc = pr_query_unpack(header, &query, &e);
     if (!rc)
@@ -123,7 +128,7 @@ void co_on_evaluate(struct co_core *c, const struct cm_peer *from, struct cm_que
     struct co_gather *g;
     struct cm_bytes map;
     struct cm_error e;
-    if (turn_away(c, from, id, payload))
+    if (refuse(c, from, id, payload))
         return;
     enum cm_err rc = pr_evaluate_unpack(header, &m, &e);
     if (!rc)

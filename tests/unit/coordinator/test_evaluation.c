@@ -427,6 +427,35 @@ Test(co_evaluation, a_leaver_counts_first)
     fake_co_fini(&a.f);
 }
 
+/* One that is open and one that waits are turned away at once; a query is still answered. */
+Test(co_evaluation, a_closing_coordinator_lets_go_of_it)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join_with_credits(&f, "w0", 0, FAKE_SHARDS, 1);
+    fake_co_evaluate(&f, "client", 1, PID, CAMID, false);
+    fake_co_evaluate(&f, "client", 2, PID, CAMID, false);
+    fake_co_query(&f, "client", 3, 5, 60000);
+    uint64_t id = fake_co_take(&f, "w0", PR_MEASURE).id.v;
+    co_close(f.core);
+    unsigned told = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        struct pr_error error = fake_co_take_error(&f, "client");
+        cr_assert_eq(error.code, PR_ERROR_BUSY);
+        cr_assert_gt(error.retry_after_ms, 0);
+        told |= 1u << error.id.v;
+    }
+    cr_assert_eq(told, 6, "one and two");
+    cr_assert_eq(fake_co_take(&f, "w0", PR_CANCEL).id.v, id);
+    cr_assert(!co_idle(f.core));
+    struct pr_search search = fake_co_take_search(&f, "w0");
+    for (uint32_t s = 0; s < FAKE_SHARDS; s++)
+        fake_co_score(&f, "w0", search.id.v, s, 3, 5);
+    cr_assert(co_idle(f.core));
+    pr_search_fini(&search);
+    fake_co_fini(&f);
+}
+
 Test(co_evaluation, refuses_what_is_no_query)
 {
     struct fake_co f;
