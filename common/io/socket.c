@@ -120,7 +120,7 @@ static const struct option router_options[] = {
 static const struct option dealer_options[] = {
     OPTION(SNDHWM, 0),    /* a worker's results are bounded by its credits and shards, not here */
     OPTION(IMMEDIATE, 1), /* no queue for a connection that is not there: no stale requests */
-    OPTION(RECONNECT_IVL, 200), OPTION(RECONNECT_IVL_MAX, 1000), OPTION(CONNECT_TIMEOUT, 5000),
+    OPTION(RECONNECT_IVL, 100), OPTION(RECONNECT_IVL_MAX, 500), OPTION(CONNECT_TIMEOUT, 5000),
 };
 
 #undef OPTION
