@@ -36,21 +36,25 @@
 #define CM_MANIFEST_BYTES_MAX     (64u << 20)
 
 /* The wire. */
-#define CM_FRAMES_MAX        4u         /* header, payload, and room; more is garbage */
-#define CM_HEADER_BYTES_MAX  (4u << 20) /* frame 0; a top-k of 10,000 with names is 1 MiB */
-#define CM_NODE_BYTES_MAX    64u
-#define CM_CLASS_BYTES_MAX   96u
-#define CM_TEXT_BYTES_MAX    640u
-#define CM_K_MAX             10000u
-#define CM_POSITIVES_MAX     65536u     /* right images of one query; MEASURED is 2.8 MB then */
-#define CM_SCORES_MAX        (1u << 20) /* scores in one SCORES message: 4 MiB */
-#define CM_DEADLINE_MS_MAX   (24u * 3600u * 1000u)
-#define CM_MEMBERS_MAX       1024u
-#define CM_QUERIES_QUEUED    256u /* admitted and waiting; one more is refused as busy */
-#define CM_QUEUED_BYTES_MAX  (UINT64_C(512) << 20) /* and this much of maps; likewise */
-#define CM_QUERIES_INFLIGHT  64u                   /* dispatched; 64 x 16 MiB of maps at the most */
-#define CM_WORKER_CREDITS    16u                   /* searches one worker takes at a time */
-#define CM_BATCH_QUERIES_MAX 8u                    /* queries scored in one pass over a block */
+#define CM_FRAMES_MAX         4u         /* header, payload, and room; more is garbage */
+#define CM_HEADER_BYTES_MAX   (4u << 20) /* frame 0; a top-k of 10,000 with names is 1 MiB */
+#define CM_NODE_BYTES_MAX     64u
+#define CM_CLASS_BYTES_MAX    96u
+#define CM_TEXT_BYTES_MAX     640u
+#define CM_K_MAX              10000u
+#define CM_POSITIVES_MAX      65536u     /* right images of one query; MEASURED is 2.8 MB then */
+#define CM_SCORES_MAX         (1u << 20) /* scores in one SCORES message: 4 MiB */
+#define CM_DEADLINE_MS_MAX    (24u * 3600u * 1000u)
+#define CM_MEMBERS_MAX        1024u
+#define CM_QUERIES_QUEUED     256u /* admitted and waiting; one more is refused as busy */
+#define CM_QUEUED_BYTES_MAX   (UINT64_C(512) << 20) /* and this much of maps; likewise */
+#define CM_QUERIES_INFLIGHT   64u        /* dispatched; 64 x 16 MiB of maps at the most */
+#define CM_WORKER_CREDITS     16u        /* searches one worker takes at a time */
+#define CM_ENDPOINT_BYTES_MAX 256u       /* "ipc://" and the longest path of a socket */
+#define CM_SOURCES_MAX        8u         /* workers named to fetch a shard from */
+#define CM_TRANSFER_BYTES_MAX (1u << 20) /* of a file in one BLOCK */
+#define CM_REPLICAS_MAX       16u
+#define CM_BATCH_QUERIES_MAX  8u /* queries scored in one pass over a block */
 
 static_assert(CM_TOKENS_MAX <= CM_SIDE_MAX * CM_SIDE_MAX, "some maps reach the token limit");
 static_assert(CM_BLOCK_IMAGES_MIN <= CM_BLOCK_IMAGES_MAX, "a block has a size");

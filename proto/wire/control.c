@@ -6,7 +6,8 @@
 
 static enum cm_err check_type(enum pr_type type, struct cm_error *e)
 {
-    if (type == PR_REHELLO || type == PR_LEAVING || type == PR_CANCEL || type == PR_STATUS_REQUEST)
+    if (type == PR_REHELLO || type == PR_LEAVING || type == PR_DISMISS || type == PR_CANCEL ||
+        type == PR_STATUS_REQUEST)
         return CM_OK;
     return cm_fail(e, CM_EUSAGE, "message type %u is not one without fields", (unsigned)type);
 }

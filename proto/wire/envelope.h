@@ -34,7 +34,17 @@ enum { PR_VERSION = 1 };
     X(COUNT, 18)          \
     X(COUNTS, 19)         \
     X(SCORES, 20)         \
-    X(MEASURED, 21)
+    X(MEASURED, 21)       \
+    X(JOIN, 22)           \
+    X(GIVERS, 23)         \
+    X(PLACE, 24)          \
+    X(HOLDS, 25)          \
+    X(DISMISS, 26)        \
+    X(READ, 27)           \
+    X(BLOCK, 28)          \
+    X(DRAIN, 29)          \
+    X(REPLICAS, 30)       \
+    X(PLACED, 31)
 
 enum pr_type {
 #define PR_TYPE_ENUM(name, number) PR_##name = (number),

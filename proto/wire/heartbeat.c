@@ -4,7 +4,14 @@
 #include "proto/wire/reader.h"
 #include "proto/wire/writer.h"
 
-enum { SEARCHES_QUEUED = 16, SEARCHES_DONE = 17, PAIRS_SCORED = 18, FIELDS = 3 };
+enum {
+    SEARCHES_QUEUED = 16,
+    SEARCHES_DONE = 17,
+    PAIRS_SCORED = 18,
+    FETCHING = 19,
+    MEMORY_BYTES = 20,
+    FIELDS = 5
+};
 
 enum cm_err pr_heartbeat_pack(const struct pr_heartbeat *m, struct pr_buffer *out,
                               struct cm_error *e)
@@ -14,6 +21,8 @@ enum cm_err pr_heartbeat_pack(const struct pr_heartbeat *m, struct pr_buffer *ou
     pr_put_u64(&w, SEARCHES_QUEUED, m->searches_queued);
     pr_put_u64(&w, SEARCHES_DONE, m->searches_done);
     pr_put_u64(&w, PAIRS_SCORED, m->pairs_scored);
+    pr_put_u64(&w, FETCHING, m->fetching);
+    pr_put_u64(&w, MEMORY_BYTES, m->memory_bytes);
     return pr_writer_close(&w, out);
 }
 
@@ -27,5 +36,7 @@ enum cm_err pr_heartbeat_unpack(struct cm_bytes header, struct pr_heartbeat *out
     out->searches_queued = pr_get_u32(&f, SEARCHES_QUEUED, "searches_queued");
     out->searches_done = pr_get_u64(&f, SEARCHES_DONE, "searches_done");
     out->pairs_scored = pr_get_u64(&f, PAIRS_SCORED, "pairs_scored");
+    out->fetching = pr_get_u32(&f, FETCHING, "fetching");
+    out->memory_bytes = pr_get_u64(&f, MEMORY_BYTES, "memory_bytes");
     return pr_reader_close(&r);
 }

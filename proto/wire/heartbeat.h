@@ -12,6 +12,8 @@ struct pr_heartbeat {
     uint32_t searches_queued; /* waiting now */
     uint64_t searches_done;
     uint64_t pairs_scored;
+    uint32_t fetching;     /* shards that it is getting from others now */
+    uint64_t memory_bytes; /* the most that it ever had resident, mapped shards counted in */
 };
 
 /* Errors: CM_ENOMEM. *out is empty then. */

@@ -17,7 +17,9 @@ enum {
     THREADS = 22,
     CREDITS = 23,
     HELD = 24,
-    FIELDS = 9,
+    PLACED = 25,
+    ENDPOINT = 26,
+    FIELDS = 11,
 };
 
 /* A held shard is a tuple of these. */
@@ -42,8 +44,8 @@ static enum cm_err check_held_shard(const struct pr_hello *m, size_t i, struct c
 
 static enum cm_err check_held(const struct pr_hello *m, struct cm_error *e)
 {
-    enum cm_err rc =
-        pr_check_range("the number of held shards", m->held_count, 1, m->gallery.shards, e);
+    enum cm_err rc = pr_check_range("the number of held shards", m->held_count, !m->placed,
+                                    m->gallery.shards, e);
     for (size_t i = 0; i < m->held_count && !rc; i++)
         rc = check_held_shard(m, i, e);
     return rc;
@@ -97,6 +99,10 @@ enum cm_err pr_hello_pack(const struct pr_hello *m, struct pr_buffer *out, struc
     pr_put_u64(&w, THREADS, m->threads);
     pr_put_u64(&w, CREDITS, m->credits);
     write_held(&w, m);
+    pr_write_key(&w, PLACED);
+    pr_write_bool(&w, m->placed);
+    pr_write_key(&w, ENDPOINT);
+    pr_write_text(&w, m->endpoint, 0, CM_ENDPOINT_BYTES_MAX);
     return pr_writer_close(&w, out);
 }
 
@@ -131,6 +137,8 @@ enum cm_err pr_hello_unpack(struct cm_bytes header, struct pr_hello *out, struct
     out->threads = pr_get_u32(&f, THREADS, "threads");
     out->credits = pr_get_u32(&f, CREDITS, "credits");
     read_held(&f, out);
+    out->placed = pr_get_bool(&f, PLACED, "placed");
+    pr_copy_text(&f, ENDPOINT, "endpoint", out->endpoint, CM_ENDPOINT_BYTES_MAX);
     if (!r.rc)
         r.rc = check(out, e);
     enum cm_err rc = pr_reader_close(&r);

@@ -8,6 +8,8 @@
 #include "proto/wire/envelope.h"
 #include "proto/wire/gallery_info.h"
 
+#include <stdbool.h>
+
 /* A shard that the worker holds, and its place among the gallery's images. */
 struct pr_held_shard {
     struct cm_shard_id shard;
@@ -25,8 +27,10 @@ struct pr_hello {
     char numeric_class[CM_CLASS_BYTES_MAX + 1]; /* printable ASCII, no space, no quote */
     uint32_t threads;                           /* at least 1 */
     uint32_t credits;                           /* searches it takes at a time, at least 1 */
-    /* At least one, strictly ascending by shard, inside the gallery. Unpacking allocates them; a
-     * sender may point where it likes. */
+    bool placed; /* the coordinator says which shards it holds; false: just those below, always */
+    char endpoint[CM_ENDPOINT_BYTES_MAX + 1]; /* where others READ its files; "": nowhere */
+    /* At least one unless placed, strictly ascending by shard, inside the gallery. Unpacking
+     * allocates them; a sender may point where it likes. */
     struct pr_held_shard *held;
     size_t held_count;
 };

@@ -19,7 +19,12 @@ enum {
     SEARCHES_DONE = 9,
     PAIRS_SCORED = 10,
     SILENT_MS = 11,
-    FIELDS = 12,
+    PLACED = 12,
+    ASSIGNED = 13,
+    MOVING = 14,
+    QUEUED = 15,
+    MEMORY_BYTES = 16,
+    FIELDS = 17,
 };
 
 const char *pr_member_state_name(enum pr_member_state state)
@@ -36,18 +41,23 @@ const char *pr_member_state_name(enum pr_member_state state)
 
 enum cm_err pr_member_check(const struct pr_member *m, struct cm_error *e)
 {
+    uint32_t least = m->state != PR_MEMBER_AWAY; /* nothing is known of one that is */
     enum cm_err rc = pr_check_node(m->node, e);
     if (!rc && !pr_member_state_name(m->state))
         rc = cm_fail(e, CM_EFORMAT, "unknown member state %u", (unsigned)m->state);
     if (!rc)
         rc = pr_check_class(m->numeric_class, e);
     if (!rc)
-        rc = pr_check_range("threads", m->threads, 1, UINT32_MAX, e);
+        rc = pr_check_range("threads", m->threads, least, UINT32_MAX, e);
     if (!rc)
-        rc = pr_check_range("credits", m->credits, 1, UINT32_MAX, e);
+        rc = pr_check_range("credits", m->credits, least, UINT32_MAX, e);
     if (!rc)
-        rc = pr_check_range("shards", m->shards, 1, CM_SHARDS_MAX, e);
-    return rc ? rc : pr_check_range("images", m->images, 1, CM_IMAGES_MAX, e);
+        rc = pr_check_range("shards", m->shards, 0, CM_SHARDS_MAX, e);
+    if (!rc)
+        rc = pr_check_range("assigned", m->assigned, 0, CM_SHARDS_MAX, e);
+    if (!rc)
+        rc = pr_check_range("moving", m->moving, 0, m->assigned, e);
+    return rc ? rc : pr_check_range("images", m->images, 0, CM_IMAGES_MAX, e);
 }
 
 void pr_member_write(struct pr_writer *w, const struct pr_member *m)
@@ -67,6 +77,12 @@ void pr_member_write(struct pr_writer *w, const struct pr_member *m)
     pr_put_u64(w, SEARCHES_DONE, m->searches_done);
     pr_put_u64(w, PAIRS_SCORED, m->pairs_scored);
     pr_put_u64(w, SILENT_MS, m->silent_ms);
+    pr_write_key(w, PLACED);
+    pr_write_bool(w, m->placed);
+    pr_put_u64(w, ASSIGNED, m->assigned);
+    pr_put_u64(w, MOVING, m->moving);
+    pr_put_u64(w, QUEUED, m->queued);
+    pr_put_u64(w, MEMORY_BYTES, m->memory_bytes);
 }
 
 void pr_member_read(struct pr_fields *f, struct pr_member *m)
@@ -83,4 +99,9 @@ void pr_member_read(struct pr_fields *f, struct pr_member *m)
     m->searches_done = pr_get_u64(f, SEARCHES_DONE, "searches_done");
     m->pairs_scored = pr_get_u64(f, PAIRS_SCORED, "pairs_scored");
     m->silent_ms = pr_get_u64(f, SILENT_MS, "silent_ms");
+    m->placed = pr_get_bool(f, PLACED, "placed");
+    m->assigned = pr_get_u32(f, ASSIGNED, "assigned");
+    m->moving = pr_get_u32(f, MOVING, "moving");
+    m->queued = pr_get_u32(f, QUEUED, "queued");
+    m->memory_bytes = pr_get_u64(f, MEMORY_BYTES, "memory_bytes");
 }

@@ -5,12 +5,15 @@
 #include "common/err.h"
 #include "common/limits.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Numbers of the wire: never used again for something else. */
-#define PR_MEMBER_STATE_MAP(X) \
-    X(READY, 1, "ready")       \
-    X(LEAVING, 2, "leaving") /* finishes what it has and takes no more */
+#define PR_MEMBER_STATE_MAP(X)                                              \
+    X(READY, 1, "ready")                                                    \
+    X(LEAVING, 2, "leaving")   /* finishes what it has and takes no more */ \
+    X(DRAINING, 3, "draining") /* serves, and hands its shards over */      \
+    X(AWAY, 4, "away")         /* shards are placed on it, but it is not here */
 
 enum pr_member_state {
 #define PR_MEMBER_STATE_ENUM(name, number, text) PR_MEMBER_##name = (number),
@@ -22,15 +25,20 @@ struct pr_member {
     char node[CM_NODE_BYTES_MAX + 1];
     uint64_t incarnation;
     enum pr_member_state state;
-    char numeric_class[CM_CLASS_BYTES_MAX + 1];
-    uint32_t threads;       /* at least 1 */
-    uint32_t credits;       /* at least 1 */
+    char numeric_class[CM_CLASS_BYTES_MAX + 1]; /* "-" of one that is away */
+    uint32_t threads; /* this and the next at least 1, but 0 of one that is away */
+    uint32_t credits;
     uint32_t inflight;      /* searches it has now */
-    uint32_t shards;        /* that it holds, 1..CM_SHARDS_MAX */
-    uint64_t images;        /* in them, 1..CM_IMAGES_MAX */
+    uint32_t shards;        /* that it holds, at most CM_SHARDS_MAX */
+    uint64_t images;        /* in them, at most CM_IMAGES_MAX */
     uint64_t searches_done; /* this and the next as its last HEARTBEAT said */
     uint64_t pairs_scored;
     uint64_t silent_ms; /* since its last word */
+    bool placed;        /* the coordinator says what it holds */
+    uint32_t assigned;  /* shards that it is to hold; of a placed one */
+    uint32_t moving;    /* of those, the ones that it does not hold yet */
+    uint32_t queued;    /* this and the next as its last HEARTBEAT said */
+    uint64_t memory_bytes;
 };
 
 /* The short text of a state ("ready"); NULL for a number that is none. Static storage. */

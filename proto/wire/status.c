@@ -23,7 +23,9 @@ enum {
     DISCONNECTS = 28,
     QUERIES_YOURS = 29,
     MEMORY_BYTES = 30,
-    FIELDS = 14, /* without GALLERY */
+    REPLICAS = 31,
+    SHARDS_WHOLE = 32,
+    FIELDS = 16, /* without GALLERY */
 };
 
 static enum cm_err check(const struct pr_status *m, struct cm_error *e)
@@ -32,6 +34,11 @@ static enum cm_err check(const struct pr_status *m, struct cm_error *e)
     if (!rc)
         rc = pr_check_range("shards_covered", m->shards_covered, 0,
                             m->has_gallery ? m->gallery.shards : 0, e);
+    if (!rc)
+        rc = pr_check_range("replicas", m->replicas, 0, CM_REPLICAS_MAX, e);
+    if (!rc)
+        rc = pr_check_range("shards_whole", m->shards_whole, 0, m->replicas ? m->shards_covered : 0,
+                            e);
     if (!rc)
         rc = pr_check_range("the number of members", m->members_count, 0, CM_MEMBERS_MAX, e);
     for (size_t i = 0; i < m->members_count && !rc; i++) {
@@ -70,6 +77,8 @@ enum cm_err pr_status_pack(const struct pr_status *m, struct pr_buffer *out, str
     pr_put_u64(&w, QUERIES_INFLIGHT, m->queries_inflight);
     pr_put_u64(&w, QUERIES_YOURS, m->queries_yours);
     pr_put_u64(&w, MEMORY_BYTES, m->memory_bytes);
+    pr_put_u64(&w, REPLICAS, m->replicas);
+    pr_put_u64(&w, SHARDS_WHOLE, m->shards_whole);
     pr_write_key(&w, MEMBERS);
     pr_write_list(&w, m->members_count);
     for (size_t i = 0; i < m->members_count && !w.rc; i++)
@@ -118,6 +127,8 @@ enum cm_err pr_status_unpack(struct cm_bytes header, struct pr_status *out, stru
     out->queries_inflight = pr_get_u32(&f, QUERIES_INFLIGHT, "queries_inflight");
     out->queries_yours = pr_get_u32(&f, QUERIES_YOURS, "queries_yours");
     out->memory_bytes = pr_get_u64(&f, MEMORY_BYTES, "memory_bytes");
+    out->replicas = pr_get_u32(&f, REPLICAS, "replicas");
+    out->shards_whole = pr_get_u32(&f, SHARDS_WHOLE, "shards_whole");
     read_members(&f, out);
     if (!r.rc)
         r.rc = check(out, e);

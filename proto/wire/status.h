@@ -33,6 +33,8 @@ struct pr_status {
     uint32_t queries_inflight;
     uint32_t queries_yours; /* of both, those of the client that asks */
     uint64_t memory_bytes;  /* the most that the coordinator ever had resident */
+    uint32_t replicas;      /* wanted of each shard; 0: this coordinator places none */
+    uint32_t shards_whole;  /* held by as many READY members as that; at most the gallery's */
     /* At most CM_MEMBERS_MAX. Unpacking allocates them; a sender may point where it likes. */
     struct pr_member *members;
     size_t members_count;

@@ -11,8 +11,11 @@
 #include "proto/wire/evaluate.h"
 #include "proto/wire/heartbeat.h"
 #include "proto/wire/hello.h"
+#include "proto/wire/join.h"
 #include "proto/wire/measure.h"
 #include "proto/wire/measured.h"
+#include "proto/wire/operate.h"
+#include "proto/wire/place.h"
 #include "proto/wire/positives.h"
 #include "proto/wire/query.h"
 #include "proto/wire/refuse.h"
@@ -20,6 +23,7 @@
 #include "proto/wire/scores.h"
 #include "proto/wire/search.h"
 #include "proto/wire/status.h"
+#include "proto/wire/transfer.h"
 #include "proto/wire/welcome.h"
 
 /* As HELLO. */
@@ -219,7 +223,106 @@ static inline enum cm_err repack_measured(struct cm_bytes header, struct pr_buff
     return rc;
 }
 
-/* The four without fields. */
+/* As JOIN. */
+static inline enum cm_err repack_join(struct cm_bytes header, struct pr_buffer *out,
+                                      struct cm_error *e)
+{
+    struct pr_join m;
+    enum cm_err rc = pr_join_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_join_pack(&m, out, e);
+    return rc;
+}
+
+/* As GIVERS. */
+static inline enum cm_err repack_givers(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_givers m;
+    enum cm_err rc = pr_givers_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_givers_pack(&m, out, e);
+    return rc;
+}
+
+/* As PLACE. */
+static inline enum cm_err repack_place(struct cm_bytes header, struct pr_buffer *out,
+                                       struct cm_error *e)
+{
+    struct pr_place m;
+    enum cm_err rc = pr_place_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_place_pack(&m, out, e);
+    return rc;
+}
+
+/* As HOLDS. */
+static inline enum cm_err repack_holds(struct cm_bytes header, struct pr_buffer *out,
+                                       struct cm_error *e)
+{
+    struct pr_holds m;
+    enum cm_err rc = pr_holds_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_holds_pack(&m, out, e);
+    return rc;
+}
+
+/* As READ. */
+static inline enum cm_err repack_read(struct cm_bytes header, struct pr_buffer *out,
+                                      struct cm_error *e)
+{
+    struct pr_read m;
+    enum cm_err rc = pr_read_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_read_pack(&m, out, e);
+    return rc;
+}
+
+/* As BLOCK. */
+static inline enum cm_err repack_block(struct cm_bytes header, struct pr_buffer *out,
+                                       struct cm_error *e)
+{
+    struct pr_block m;
+    enum cm_err rc = pr_block_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_block_pack(&m, out, e);
+    return rc;
+}
+
+/* As DRAIN. */
+static inline enum cm_err repack_drain(struct cm_bytes header, struct pr_buffer *out,
+                                       struct cm_error *e)
+{
+    struct pr_drain m;
+    enum cm_err rc = pr_drain_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_drain_pack(&m, out, e);
+    return rc;
+}
+
+/* As REPLICAS. */
+static inline enum cm_err repack_replicas(struct cm_bytes header, struct pr_buffer *out,
+                                          struct cm_error *e)
+{
+    struct pr_replicas m;
+    enum cm_err rc = pr_replicas_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_replicas_pack(&m, out, e);
+    return rc;
+}
+
+/* As PLACED. */
+static inline enum cm_err repack_placed(struct cm_bytes header, struct pr_buffer *out,
+                                        struct cm_error *e)
+{
+    struct pr_placed m;
+    enum cm_err rc = pr_placed_unpack(header, &m, e);
+    if (!rc)
+        rc = pr_placed_pack(&m, out, e);
+    return rc;
+}
+
+/* The five without fields. */
 static inline enum cm_err repack_control(enum pr_type type, struct cm_bytes header,
                                          struct pr_buffer *out, struct cm_error *e)
 {
@@ -269,8 +372,27 @@ static inline enum cm_err wire_repack(enum pr_type type, struct cm_bytes header,
         return repack_scores(header, out, e);
     case PR_MEASURED:
         return repack_measured(header, out, e);
+    case PR_JOIN:
+        return repack_join(header, out, e);
+    case PR_GIVERS:
+        return repack_givers(header, out, e);
+    case PR_PLACE:
+        return repack_place(header, out, e);
+    case PR_HOLDS:
+        return repack_holds(header, out, e);
+    case PR_READ:
+        return repack_read(header, out, e);
+    case PR_BLOCK:
+        return repack_block(header, out, e);
+    case PR_DRAIN:
+        return repack_drain(header, out, e);
+    case PR_REPLICAS:
+        return repack_replicas(header, out, e);
+    case PR_PLACED:
+        return repack_placed(header, out, e);
     case PR_REHELLO:
     case PR_LEAVING:
+    case PR_DISMISS:
     case PR_CANCEL:
     case PR_STATUS_REQUEST:
         break;

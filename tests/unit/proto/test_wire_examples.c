@@ -8,8 +8,11 @@
 #include "proto/wire/evaluate.h"
 #include "proto/wire/heartbeat.h"
 #include "proto/wire/hello.h"
+#include "proto/wire/join.h"
 #include "proto/wire/measure.h"
 #include "proto/wire/measured.h"
+#include "proto/wire/operate.h"
+#include "proto/wire/place.h"
 #include "proto/wire/positives.h"
 #include "proto/wire/query.h"
 #include "proto/wire/refuse.h"
@@ -17,6 +20,7 @@
 #include "proto/wire/scores.h"
 #include "proto/wire/search.h"
 #include "proto/wire/status.h"
+#include "proto/wire/transfer.h"
 #include "proto/wire/welcome.h"
 
 #include <math.h>
@@ -43,6 +47,16 @@ const struct wire_example wire_examples[WIRE_EXAMPLES] = {
     {PR_COUNTS, "counts.bin"},
     {PR_SCORES, "scores.bin"},
     {PR_MEASURED, "measured.bin"},
+    {PR_JOIN, "join.bin"},
+    {PR_GIVERS, "givers.bin"},
+    {PR_PLACE, "place.bin"},
+    {PR_HOLDS, "holds.bin"},
+    {PR_DISMISS, "dismiss.bin"},
+    {PR_READ, "read.bin"},
+    {PR_BLOCK, "block.bin"},
+    {PR_DRAIN, "drain.bin"},
+    {PR_REPLICAS, "replicas.bin"},
+    {PR_PLACED, "placed.bin"},
 };
 
 static const struct pr_gallery_info gallery = {
@@ -88,6 +102,8 @@ static enum cm_err pack_hello(struct pr_buffer *out, struct cm_error *e)
         .credits = 16,
         .held = held,
         .held_count = 3,
+        .placed = true,
+        .endpoint = "tcp://10.0.0.7:5600",
     };
     return pr_hello_pack(&m, out, e);
 }
@@ -177,7 +193,12 @@ static enum cm_err pack_status(struct pr_buffer *out, struct cm_error *e)
          .images = 500000,
          .searches_done = 12,
          .pairs_scored = 6000000,
-         .silent_ms = 250},
+         .silent_ms = 250,
+         .placed = true,
+         .assigned = 160,
+         .moving = 10,
+         .queued = 3,
+         .memory_bytes = 1000000},
         {.node = "worker-1",
          .incarnation = 100,
          .state = PR_MEMBER_LEAVING,
@@ -199,6 +220,8 @@ static enum cm_err pack_status(struct pr_buffer *out, struct cm_error *e)
         .queries_inflight = 2,
         .queries_yours = 1,
         .memory_bytes = 12345678,
+        .replicas = 2,
+        .shards_whole = 140,
         .members = members,
         .members_count = 2,
     };
@@ -295,6 +318,21 @@ static enum cm_err pack_measured(struct pr_buffer *out, struct cm_error *e)
     return pr_measured_pack(&m, out, e);
 }
 
+static const struct pr_sources sources = {2, {"tcp://10.0.0.7:5600", "ipc:///run/v/w1"}};
+
+static enum cm_err pack_read(struct pr_buffer *out, struct cm_error *e)
+{
+    struct pr_read m = {
+        .id = {9},
+        .gallery = gallery.gallery,
+        .file = PR_FILE_SHARD,
+        .shard = {7},
+        .offset = 1 << 20,
+        .bytes = 1 << 20,
+    };
+    return pr_read_pack(&m, out, e);
+}
+
 static enum cm_err pack_control(enum pr_type type, uint64_t id, struct pr_buffer *out,
                                 struct cm_error *e)
 {
@@ -312,7 +350,7 @@ enum cm_err wire_example_pack(enum pr_type type, struct pr_buffer *out, struct c
     case PR_REFUSE:
         return pr_refuse_pack(&(struct pr_refuse){4, PR_REFUSAL_MODEL, "another model"}, out, e);
     case PR_HEARTBEAT:
-        return pr_heartbeat_pack(&(struct pr_heartbeat){4, 3, 400, 50000000000}, out, e);
+        return pr_heartbeat_pack(&(struct pr_heartbeat){4, 3, 400, 50000000000, 1, 70000}, out, e);
     case PR_SEARCH:
         return pack_search(out, e);
     case PR_RESULT:
@@ -344,8 +382,27 @@ enum cm_err wire_example_pack(enum pr_type type, struct pr_buffer *out, struct c
         return pack_control(type, 77, out, e);
     case PR_STATUS_REQUEST:
         return pack_control(type, 5, out, e);
+    case PR_JOIN:
+        return pr_join_pack(&(struct pr_join){"worker-3"}, out, e);
+    case PR_GIVERS:
+        return pr_givers_pack(&(struct pr_givers){4, gallery.gallery, sources}, out, e);
+    case PR_PLACE:
+        return pr_place_pack(&(struct pr_place){4, {7}, sources}, out, e);
+    case PR_HOLDS:
+        return pr_holds_pack(&(struct pr_holds){{7}, 21000, 4000, "all \xc3\xa9"}, out, e);
+    case PR_READ:
+        return pack_read(out, e);
+    case PR_BLOCK:
+        return pr_block_pack(&(struct pr_block){{9}, 1 << 20, 240000000, 0x8a9136aa, ""}, out, e);
+    case PR_DRAIN:
+        return pr_drain_pack(&(struct pr_drain){{3}, "worker-0", true}, out, e);
+    case PR_REPLICAS:
+        return pr_replicas_pack(&(struct pr_replicas){{4}, 2}, out, e);
+    case PR_PLACED:
+        return pr_placed_pack(&(struct pr_placed){{4}, 12, 2, 5, 130}, out, e);
     case PR_REHELLO:
     case PR_LEAVING:
+    case PR_DISMISS:
         break;
     }
     return pack_control(type, 0, out, e);

@@ -6,7 +6,7 @@
 #include "proto/wire/buffer.h"
 #include "proto/wire/envelope.h"
 
-enum { WIRE_EXAMPLES = 21 };
+enum { WIRE_EXAMPLES = 31 };
 
 struct wire_example {
     enum pr_type type;

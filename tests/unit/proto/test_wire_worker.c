@@ -253,8 +253,8 @@ Test(wire_refuse, a_text_cut_inside_a_character_goes_out_clean)
 
 Test(wire_heartbeat, goes_round)
 {
-    static const struct pr_heartbeat ends[] = {{0, 0, 0, 0},
-                                               {1, UINT32_MAX, UINT64_MAX, UINT64_MAX - 1}};
+    static const struct pr_heartbeat ends[] = {
+        {0, 0, 0, 0, 0, 0}, {1, UINT32_MAX, UINT64_MAX, UINT64_MAX - 1, UINT32_MAX, UINT64_MAX}};
     for (size_t i = 0; i < 2; i++) {
         struct pr_heartbeat got;
         cr_assert_eq(pr_heartbeat_pack(&ends[i], &b, &e), CM_OK, "%s", e.text);
@@ -264,13 +264,16 @@ Test(wire_heartbeat, goes_round)
         cr_assert_eq(got.searches_queued, ends[i].searches_queued);
         cr_assert_eq(got.searches_done, ends[i].searches_done);
         cr_assert_eq(got.pairs_scored, ends[i].pairs_scored);
+        cr_assert_eq(got.fetching, ends[i].fetching);
+        cr_assert_eq(got.memory_bytes, ends[i].memory_bytes);
     }
 }
 
 Test(wire_control, goes_round_and_only_its_types)
 {
-    static const enum pr_type types[] = {PR_REHELLO, PR_LEAVING, PR_CANCEL, PR_STATUS_REQUEST};
-    for (size_t i = 0; i < 4; i++) {
+    static const enum pr_type types[] = {PR_REHELLO, PR_LEAVING, PR_DISMISS, PR_CANCEL,
+                                         PR_STATUS_REQUEST};
+    for (size_t i = 0; i < 5; i++) {
         struct pr_control m = {types[i], {UINT64_MAX - i}, UINT64_MAX};
         struct pr_control got;
         cr_assert_eq(pr_control_pack(&m, &b, &e), CM_OK, "%s", e.text);
