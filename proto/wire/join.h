@@ -19,7 +19,9 @@ struct pr_givers {
     struct pr_sources sources;     /* none: nobody is here yet; ask again */
 };
 
+/* Errors: as for the last two of this file. */
 enum cm_err pr_join_pack(const struct pr_join *m, struct pr_buffer *out, struct cm_error *e);
+/* Likewise. */
 enum cm_err pr_join_unpack(struct cm_bytes header, struct pr_join *out, struct cm_error *e);
 
 /* Errors: CM_EFORMAT or CM_ELIMIT (a field that breaks the rules above), CM_ENOMEM. *out is empty

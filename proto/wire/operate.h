@@ -31,10 +31,14 @@ struct pr_placed {
     uint32_t moves;    /* shard replicas that have to be made now */
 };
 
+/* Errors: as for the last two of this file. */
 enum cm_err pr_drain_pack(const struct pr_drain *m, struct pr_buffer *out, struct cm_error *e);
+/* Likewise. */
 enum cm_err pr_drain_unpack(struct cm_bytes header, struct pr_drain *out, struct cm_error *e);
+/* Errors: as for the last two of this file. */
 enum cm_err pr_replicas_pack(const struct pr_replicas *m, struct pr_buffer *out,
                              struct cm_error *e);
+/* Likewise. */
 enum cm_err pr_replicas_unpack(struct cm_bytes header, struct pr_replicas *out, struct cm_error *e);
 
 /* Errors: CM_EFORMAT or CM_ELIMIT (a field that breaks the rules above), CM_ENOMEM. *out is empty

@@ -22,7 +22,9 @@ struct pr_holds {
     char text[CM_TEXT_BYTES_MAX + 1]; /* why it could not be had; "" otherwise */
 };
 
+/* Errors: as for the last two of this file. */
 enum cm_err pr_place_pack(const struct pr_place *m, struct pr_buffer *out, struct cm_error *e);
+/* Likewise. */
 enum cm_err pr_place_unpack(struct cm_bytes header, struct pr_place *out, struct cm_error *e);
 
 /* Errors: CM_EFORMAT or CM_ELIMIT (a field that breaks the rules above), CM_ENOMEM. *out is empty

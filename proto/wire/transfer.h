@@ -32,7 +32,9 @@ struct pr_block {
     char text[CM_TEXT_BYTES_MAX + 1]; /* "" if all is well */
 };
 
+/* Errors: as for the last two of this file. */
 enum cm_err pr_read_pack(const struct pr_read *m, struct pr_buffer *out, struct cm_error *e);
+/* Likewise. */
 enum cm_err pr_read_unpack(struct cm_bytes header, struct pr_read *out, struct cm_error *e);
 
 /* Errors: CM_EFORMAT or CM_ELIMIT (a field that breaks the rules above), CM_ENOMEM. *out is empty

@@ -1,6 +1,6 @@
 /* test_wire_place.c: the messages about who holds which shard keep every field at both ends of its
  * range, and each rule of theirs holds when packing. */
-#include "common/checksum.h"
+#include "common/geometry.h"
 #include "common/limits.h"
 #include "proto/wire/join.h"
 #include "proto/wire/operate.h"
