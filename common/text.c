@@ -1,6 +1,10 @@
 /* text.c: see text.h. */
 #include "common/text.h"
 
+#include "common/limits.h"
+
+#include <string.h>
+
 bool cm_int_of_text(const char *text, int64_t least, int64_t most, int64_t *out)
 {
     bool negative = *text == '-';
@@ -67,4 +71,12 @@ bool cm_is_utf8(const char *text, size_t size)
         i += n;
     }
     return true;
+}
+
+bool cm_is_node_name(const char *text)
+{
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
+    size_t size = strlen(text);
+    return size >= 1 && size <= CM_NODE_BYTES_MAX && strspn(text, allowed) == size;
 }

@@ -1,13 +1,11 @@
-/* manifest.c: see manifest.h.
- *
- * The last bytes of the file are always `,"crc32c":"XXXXXXXX"}` and a newline: the checksum of all
- * bytes before that tail. So the file stays plain JSON and yet no bit of it can flip unseen. */
+/* manifest.c: see manifest.h. */
 #include "proto/file/manifest.h"
 
 #include "common/checksum.h"
 #include "common/geometry.h"
 #include "common/limits.h"
 #include "common/mem.h"
+#include "proto/file/sealed.h"
 #include "proto/file/shard_format.h"
 
 #include <inttypes.h>
@@ -17,8 +15,6 @@
 #include <string.h>
 
 #define FORMAT_NAME "vitrine-gallery"
-
-enum { TAIL_BYTES = 23 }; /* ,"crc32c":"XXXXXXXX"}\n */
 
 const char *pr_shard_file(uint32_t index, char out[PR_SHARD_FILE_BYTES])
 {
@@ -79,58 +75,15 @@ static json_t *manifest_json(const struct pr_manifest *m)
 
 enum cm_err pr_manifest_write(const struct pr_manifest *m, char **text, struct cm_error *e)
 {
-    *text = NULL;
-    json_t *root = manifest_json(m);
-    char *body = root ? json_dumps(root, JSON_INDENT(1)) : NULL;
-    json_decref(root);
-    void *p = NULL;
-    size_t body_bytes = body ? strlen(body) - 1 : 0; /* without the closing brace */
-    enum cm_err rc = body ? cm_new(&p, body_bytes + TAIL_BYTES, 1, e)
-                          : cm_fail(e, CM_ENOMEM, "cannot build the manifest");
-    if (!rc) {
-        *text = p;
-        memcpy(*text, body, body_bytes);
-        snprintf(*text + body_bytes, TAIL_BYTES, ",\"crc32c\":\"%08" PRIx32 "\"}\n",
-                 cm_crc32c(0, body, body_bytes));
-    }
-    free(body);
-    return rc;
-}
-
-/* One field of an object as an unsigned number in [1, max]. */
-static enum cm_err get_count(const json_t *object, const char *key, uint64_t max, uint64_t *out,
-                             struct cm_error *e)
-{
-    const json_t *v = json_object_get(object, key);
-    if (!json_is_integer(v) || json_integer_value(v) < 1 || (uint64_t)json_integer_value(v) > max)
-        return cm_fail(e, CM_EFORMAT, "\"%s\" is not a whole number from 1 to %" PRIu64, key, max);
-    *out = (uint64_t)json_integer_value(v);
-    return CM_OK;
+    return pr_sealed_write(manifest_json(m), text, e);
 }
 
 static enum cm_err get_u32(const json_t *object, const char *key, uint32_t max, uint32_t *out,
                            struct cm_error *e)
 {
     uint64_t value = 0;
-    enum cm_err rc = get_count(object, key, max, &value, e);
+    enum cm_err rc = pr_json_count(object, key, 1, max, &value, e);
     *out = (uint32_t)value;
-    return rc;
-}
-
-static enum cm_err get_text(const json_t *object, const char *key, const char **out,
-                            struct cm_error *e)
-{
-    *out = json_string_value(json_object_get(object, key));
-    return *out ? CM_OK : cm_fail(e, CM_EFORMAT, "\"%s\" is missing or no string", key);
-}
-
-static enum cm_err get_fingerprint(const json_t *object, const char *key,
-                                   struct cm_fingerprint *out, struct cm_error *e)
-{
-    const char *text;
-    enum cm_err rc = get_text(object, key, &text, e);
-    if (!rc && !cm_fingerprint_of_text(text, out))
-        rc = cm_fail(e, CM_EFORMAT, "\"%s\" is not 32 hex digits", key);
     return rc;
 }
 
@@ -138,9 +91,9 @@ static enum cm_err get_geometry(const json_t *root, struct pr_manifest *m, struc
 {
     struct cm_geometry *g = &m->geometry;
     const char *matcher = "", *precision = "";
-    enum cm_err rc = get_text(root, "matcher", &matcher, e);
+    enum cm_err rc = pr_json_text(root, "matcher", &matcher, e);
     if (!rc)
-        rc = get_text(root, "precision", &precision, e);
+        rc = pr_json_text(root, "precision", &precision, e);
     if (!rc)
         rc = get_u32(root, "height", CM_SIDE_MAX, &g->height, e);
     if (!rc)
@@ -174,11 +127,11 @@ static enum cm_err get_shards(const json_t *root, struct pr_manifest *m, struct 
     for (size_t i = 0; !rc && i < n; i++) {
         const json_t *row = json_array_get(list, i);
         struct pr_manifest_shard *s = &m->shards[i];
-        rc = get_count(row, "images", CM_IMAGES_MAX, &s->images, e);
+        rc = pr_json_count(row, "images", 1, CM_IMAGES_MAX, &s->images, e);
         if (!rc)
-            rc = get_count(row, "bytes", INT64_MAX, &s->bytes, e);
+            rc = pr_json_count(row, "bytes", 1, INT64_MAX, &s->bytes, e);
         if (!rc)
-            rc = get_fingerprint(row, "content", &s->content, e);
+            rc = pr_json_fingerprint(row, "content", &s->content, e);
         if (rc)
             return cm_wrap(e, rc, "shard %zu", i);
         sum += s->images;
@@ -192,7 +145,7 @@ static enum cm_err get_shards(const json_t *root, struct pr_manifest *m, struct 
 static enum cm_err get_fields(const json_t *root, struct pr_manifest *m, struct cm_error *e)
 {
     const char *format;
-    enum cm_err rc = get_text(root, "format", &format, e);
+    enum cm_err rc = pr_json_text(root, "format", &format, e);
     if (!rc && strcmp(format, FORMAT_NAME) != 0)
         rc = cm_fail(e, CM_EFORMAT, "\"format\" is \"%.64s\", not \"" FORMAT_NAME "\"", format);
     json_int_t version = json_integer_value(json_object_get(root, "version"));
@@ -202,13 +155,13 @@ static enum cm_err get_fields(const json_t *root, struct pr_manifest *m, struct 
     if (!rc)
         rc = get_geometry(root, m, e);
     if (!rc)
-        rc = get_count(root, "images", CM_IMAGES_MAX, &m->images, e);
+        rc = pr_json_count(root, "images", 1, CM_IMAGES_MAX, &m->images, e);
     if (!rc)
         rc = get_u32(root, "images_per_block", CM_BLOCK_IMAGES_MAX, &m->images_per_block, e);
     if (!rc)
-        rc = get_fingerprint(root, "model", &m->model, e);
+        rc = pr_json_fingerprint(root, "model", &m->model, e);
     if (!rc)
-        rc = get_fingerprint(root, "fingerprint", &m->gallery, e);
+        rc = pr_json_fingerprint(root, "fingerprint", &m->gallery, e);
     if (!rc)
         rc = get_shards(root, m, e);
     struct cm_fingerprint want = {{0}};
@@ -219,29 +172,14 @@ static enum cm_err get_fields(const json_t *root, struct pr_manifest *m, struct 
     return rc;
 }
 
-static enum cm_err check_tail(const char *text, size_t size, struct cm_error *e)
-{
-    char tail[TAIL_BYTES + 1];
-    if (size >= TAIL_BYTES) {
-        snprintf(tail, sizeof tail, ",\"crc32c\":\"%08" PRIx32 "\"}\n",
-                 cm_crc32c(0, text, size - (TAIL_BYTES - 1)));
-        if (memcmp(text + size - (TAIL_BYTES - 1), tail, TAIL_BYTES - 1) == 0)
-            return CM_OK;
-    }
-    return cm_fail(e, CM_ECORRUPT, "the checksum at its end does not match the rest of it");
-}
-
 enum cm_err pr_manifest_read(struct pr_manifest *m, const char *text, size_t size,
                              struct cm_error *e)
 {
     *m = (struct pr_manifest){0};
-    enum cm_err rc = check_tail(text, size, e);
+    json_t *root;
+    enum cm_err rc = pr_sealed_read(text, size, &root, e);
     if (rc)
         return rc;
-    json_error_t why;
-    json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &why);
-    if (!root)
-        return cm_fail(e, CM_EFORMAT, "line %d: %s", why.line, why.text);
     rc = get_fields(root, m, e);
     json_decref(root);
     return rc;

@@ -4,6 +4,7 @@
 #include "common/checksum.h"
 #include "common/geometry.h"
 #include "common/limits.h"
+#include "common/text.h"
 #include "proto/wire/text.h"
 
 #include <math.h>
@@ -29,7 +30,7 @@ enum cm_err pr_check_dtype(enum cm_dtype dtype, struct cm_error *e)
 
 enum cm_err pr_check_node(const char *node, struct cm_error *e)
 {
-    if (!pr_node_ok(node))
+    if (!cm_is_node_name(node))
         return cm_fail(e, CM_EFORMAT,
                        "node name \"%s\" must be 1 to %u characters of A-Z a-z 0-9 . _ -", node,
                        CM_NODE_BYTES_MAX);

@@ -58,14 +58,6 @@ void pr_text_clean(char *out, const char *text, size_t size)
     }
 }
 
-bool pr_node_ok(const char *text)
-{
-    static const char allowed[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
-    size_t size = strlen(text);
-    return size >= 1 && size <= CM_NODE_BYTES_MAX && strspn(text, allowed) == size;
-}
-
 bool pr_class_ok(const char *text)
 {
     size_t size = strlen(text);

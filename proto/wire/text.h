@@ -19,9 +19,6 @@ bool pr_text_ok(const char *text, size_t size);
  * appended. */
 void pr_text_clean(char *out, const char *text, size_t size);
 
-/* True if `text` is a node's name: 1 to CM_NODE_BYTES_MAX of A-Z a-z 0-9 . _ - */
-bool pr_node_ok(const char *text);
-
 /* True if `text` is a numeric class: 1 to CM_CLASS_BYTES_MAX printable ASCII characters, neither
  * space nor quote. */
 bool pr_class_ok(const char *text);

@@ -1,5 +1,6 @@
 /* test_wire_validate.c: what may reach msgpack-c at all, and which text may travel. */
 #include "common/limits.h"
+#include "common/text.h"
 #include "proto/wire/text.h"
 #include "proto/wire/validate.h"
 
@@ -165,18 +166,19 @@ Test(wire_text, names_of_nodes_and_classes)
     char text[CM_CLASS_BYTES_MAX + 2];
     memset(text, 'x', sizeof text);
     text[CM_NODE_BYTES_MAX] = '\0';
-    cr_assert(pr_node_ok(text));
+    cr_assert(cm_is_node_name(text));
     text[CM_NODE_BYTES_MAX] = 'x';
     text[CM_NODE_BYTES_MAX + 1] = '\0';
-    cr_assert(!pr_node_ok(text));
+    cr_assert(!cm_is_node_name(text));
     text[CM_NODE_BYTES_MAX + 1] = 'x';
     text[CM_CLASS_BYTES_MAX] = '\0';
     cr_assert(pr_class_ok(text));
     text[CM_CLASS_BYTES_MAX] = 'x';
     text[CM_CLASS_BYTES_MAX + 1] = '\0';
     cr_assert(!pr_class_ok(text));
-    cr_assert(pr_node_ok("Worker-0.rack_1") && !pr_node_ok("") && !pr_node_ok("a b"));
-    cr_assert(!pr_node_ok("caf\xc3\xa9") && !pr_node_ok("a/b"));
+    cr_assert(cm_is_node_name("Worker-0.rack_1") && !cm_is_node_name("") &&
+              !cm_is_node_name("a b"));
+    cr_assert(!cm_is_node_name("caf\xc3\xa9") && !cm_is_node_name("a/b"));
     cr_assert(pr_class_ok("f32/zen+x=1") && !pr_class_ok("") && !pr_class_ok("a b"));
     cr_assert(!pr_class_ok("a\"b") && !pr_class_ok("a'b") && !pr_class_ok("\xc3\xa9"));
 }
