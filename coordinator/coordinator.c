@@ -24,7 +24,16 @@ enum cm_err co_new(struct co_core **out, const struct co_config *config, const s
     (*out)->next_id = config->first_id;
     (*out)->started_ns = co_now(*out);
     (*out)->settled = config->settle_ns == 0;
-    return CM_OK;
+    for (uint32_t n = 0; n < CM_MEMBERS_MAX; n++)
+        (*out)->member_of[n] = CO_NO_MEMBER;
+    if (config->places)
+        rc = co_restore(*out, config->map, e);
+    (*out)->config.map = NULL;
+    if (rc) {
+        co_free(*out);
+        *out = NULL;
+    }
+    return rc;
 }
 
 static void free_list(struct co_list *list)
@@ -45,6 +54,7 @@ void co_free(struct co_core *c)
     free_list(&c->open);
     co_members_fini(&c->members);
     co_shardmap_fini(&c->map);
+    co_placement_fini(&c->placement);
     free(c);
 }
 
@@ -162,6 +172,9 @@ static void on_member_message(struct co_core *c, const struct cm_peer *from,
     case PR_LEAVING:
         co_on_leaving(c, member);
         return;
+    case PR_HOLDS:
+        co_on_holds(c, member, header);
+        return;
     case PR_POSITIVES:
         co_on_positives(c, member, header);
         return;
@@ -198,6 +211,7 @@ void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_byte
         return;
     case PR_HEARTBEAT:
     case PR_LEAVING:
+    case PR_HOLDS:
     case PR_RESULT:
     case PR_POSITIVES:
     case PR_COUNTS:
@@ -209,6 +223,15 @@ void co_on_message(struct co_core *c, const struct cm_peer *from, struct cm_byte
         return;
     case PR_QUERY:
         co_on_query(c, from, envelope.id, header, payload);
+        return;
+    case PR_JOIN:
+        co_on_join(c, from, header);
+        return;
+    case PR_DRAIN:
+        co_on_drain(c, from, envelope.id, header);
+        return;
+    case PR_REPLICAS:
+        co_on_replicas(c, from, envelope.id, header);
         return;
     case PR_STATUS_REQUEST:
         co_on_status_request(c, from, envelope.id);
@@ -253,6 +276,7 @@ void co_on_tick(struct co_core *c)
     c->settled |= now - c->started_ns >= c->config.settle_ns;
     for (uint32_t i = 0; i < c->members.end; i++)
         look_at(c, i, now);
+    co_placement_tick(c);
     for (struct co_gather *g = c->open.head, *next; g; g = next) {
         next = g->next;
         if (now >= g->deadline_ns)
@@ -263,7 +287,9 @@ void co_on_tick(struct co_core *c)
 
 uint64_t co_next_wakeup_ns(const struct co_core *c)
 {
-    uint64_t next = c->settled ? UINT64_MAX : c->started_ns + c->config.settle_ns;
+    uint64_t next = co_placement_wakeup_ns(c);
+    if (!c->settled && c->started_ns + c->config.settle_ns < next)
+        next = c->started_ns + c->config.settle_ns;
     for (uint32_t i = 0; i < c->members.end; i++) {
         const struct co_member *m = &c->members.slots[i];
         if (m->used && next_look_ns(c, m) < next)

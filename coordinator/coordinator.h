@@ -13,6 +13,10 @@
  *     |     (d) all slots closed, or the deadline: answered                   |
  *     | <---------------- ANSWER - |  -- CANCEL to whoever is still at it --> |
  *
+ * Beside that it decides who is to hold which shard (placement.h), if it is told to: workers get
+ * shards from each other by its word (PLACE), say what they have (HOLDS), and let go of what others
+ * hold by then. That intention lasts (co_io.save); what workers have they say themselves.
+ *
  * Pure: no clock, no socket. Events come in through the functions below, effects go out through
  * struct co_io. One thread. Everything from a peer is checked here or in proto/ before it is used;
  * a peer's garbage is counted, logged at a bounded rate, and survived. */
@@ -38,7 +42,12 @@ struct co_io {
     uint64_t (*now_ns)(void *ctx);
     /* The most memory that the process ever had resident, for STATUS. */
     uint64_t (*memory_bytes)(void *ctx);
+    /* Makes the text of a map (proto/file/map.h) last; used if config.places. Any error: the map
+     * that lasts is the one before, and it is tried again. */
+    enum cm_err (*save)(void *ctx, const char *text, struct cm_error *e);
 };
+
+struct pr_map;
 
 struct co_config {
     uint64_t heartbeat_ns;  /* both ways; workers are told in WELCOME */
@@ -46,12 +55,17 @@ struct co_config {
     uint64_t
         settle_ns;     /* after the start, queries wait so long for shards that nobody serves yet */
     bool allow_mixed;  /* admit workers of another numeric class; answers then say so */
+    bool places;       /* shards are placed on workers that let it; else each keeps what it has */
+    uint32_t replicas; /* wanted of each shard, if no map says; 1..CM_REPLICAS_MAX */
+    uint64_t replace_after_ns; /* the shards of a worker that is away for so long are placed anew */
+    const struct pr_map *map;  /* what an earlier life saved; NULL if none. Used by co_new only */
     uint64_t first_id; /* where request ids start: random, so that a restart's do not collide */
 };
 
 struct co_core;
 
-/* A coordinator without members. `log` and what `io` points to outlive it. Errors: CM_ENOMEM. */
+/* A coordinator without members. `log` and what `io` points to outlive it. Errors: CM_ENOMEM; if
+ * it places, also those of co_io.save: nobody may see an epoch that does not last. */
 enum cm_err co_new(struct co_core **out, const struct co_config *config, const struct co_io *io,
                    const struct cm_log *log, struct cm_error *e)
     __attribute__((warn_unused_result));

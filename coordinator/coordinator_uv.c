@@ -7,6 +7,7 @@
 #include "common/io/service.h"
 #include "common/io/socket.h"
 #include "common/io/watch.h"
+#include "coordinator/state_uv.h"
 
 struct edge {
     const struct cm_log *log;
@@ -16,6 +17,7 @@ struct edge {
     struct io_watch *watch;
     struct io_service *service;
     struct co_core *core;
+    struct co_state state; /* if shards are placed */
 };
 
 static enum cm_err send(void *ctx, const struct cm_peer *to, struct cm_bytes header,
@@ -35,6 +37,12 @@ static uint64_t memory_bytes(void *ctx)
 {
     (void)ctx;
     return io_memory_peak_bytes();
+}
+
+static enum cm_err save(void *ctx, const char *text, struct cm_error *e)
+{
+    const struct edge *edge = ctx;
+    return co_state_save(&edge->state, text, e);
 }
 
 static void on_message(void *ctx, struct io_incoming *in)
@@ -108,10 +116,16 @@ static enum cm_err listen_at(struct edge *edge, const struct co_edge_options *o,
 static enum cm_err start(struct edge *edge, const struct co_edge_options *o, struct cm_error *e)
 {
     static const struct io_service_events role = {next_wakeup_ns, on_tick, on_stop, is_idle};
-    struct co_io io = {.ctx = edge, .send = send, .now_ns = now_ns, .memory_bytes = memory_bytes};
+    struct co_io io = {
+        .ctx = edge, .send = send, .now_ns = now_ns, .memory_bytes = memory_bytes, .save = save};
+    struct co_config config = o->config;
     enum cm_err rc = io_loop_new(&edge->loop, e);
+    if (!rc && o->state)
+        rc = co_state_open(&edge->state, o->state, e);
+    config.places = o->state != NULL;
+    config.map = edge->state.found ? &edge->state.map : NULL;
     if (!rc)
-        rc = co_new(&edge->core, &o->config, &io, edge->log, e);
+        rc = co_new(&edge->core, &config, &io, edge->log, e);
     if (!rc)
         rc = io_service_new(&edge->service, edge->loop, &role, edge, edge->log, e);
     return rc ? rc : listen_at(edge, o, e);
@@ -120,7 +134,7 @@ static enum cm_err start(struct edge *edge, const struct co_edge_options *o, str
 enum cm_err co_edge_run(const struct co_edge_options *o, const struct cm_log *log,
                         struct cm_error *e)
 {
-    struct edge edge = {.log = log};
+    struct edge edge = {.log = log, .state = {.lock = -1}};
     enum cm_err rc = start(&edge, o, e);
     if (!rc) {
         cm_log(log, CM_LOG_INFO, "listening", "endpoint=%s", io_socket_endpoint(edge.socket));
@@ -131,5 +145,6 @@ enum cm_err co_edge_run(const struct co_edge_options *o, const struct cm_log *lo
     io_service_free(edge.service);
     co_free(edge.core);
     io_context_free(edge.context);
+    co_state_close(&edge.state);
     return rc;
 }

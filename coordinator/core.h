@@ -5,9 +5,11 @@
 #include "coordinator/coordinator.h"
 #include "coordinator/gather.h"
 #include "coordinator/members.h"
+#include "coordinator/placement.h"
 #include "coordinator/shardmap.h"
 #include "proto/wire/error.h"
 #include "proto/wire/refuse.h"
+#include "proto/wire/sources.h"
 #include "proto/wire/status.h"
 
 /* A list of gathers in order of arrival. */
@@ -22,11 +24,18 @@ struct co_core {
     const struct cm_log *log;
     uint64_t started_ns;
     uint64_t next_id;
-    uint64_t epoch; /* goes up when the set of members changes */
+    uint64_t
+        epoch; /* goes up when the set of members or the placement changes; lasts if it places */
     bool closed;
     bool settled; /* every shard was served once, or the time to wait for that is over */
     bool has_gallery;
-    struct pr_gallery_info gallery; /* of the first worker that ever joined */
+    struct pr_gallery_info gallery;     /* of the first worker that ever joined; before the first of
+                                           this life no more than the map says: not its geometry */
+    struct co_placement placement;      /* empty unless config.places */
+    uint32_t member_of[CM_MEMBERS_MAX]; /* [node] the worker that is it now, or CO_NO_MEMBER */
+    uint64_t away_ns[CM_MEMBERS_MAX];   /* [node] since when there is none */
+    bool unsaved;                       /* the last map was not saved: no order may be given */
+    uint64_t save_again_ns;
     struct co_shardmap map;
     struct co_list waiting;     /* queries admitted, not yet dispatched */
     struct co_list evaluations; /* the same; they are dispatched when no query waits */
@@ -96,6 +105,42 @@ void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes 
 void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header);
 void co_on_leaving(struct co_core *c, uint32_t member);
 void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header);
+
+/* reconcile.c: gives the orders that bring what workers hold closer to the placement; whoever
+ * changes either calls it. */
+void co_reconcile(struct co_core *c);
+/* The same for one member alone: it spoke, so an order that was lost can be given again. */
+void co_reconcile_member(struct co_core *c, uint32_t member);
+/* Shard replicas that are to be, and are not yet. */
+uint32_t co_moves_left(const struct co_core *c);
+/* Does another member than `node`'s, one that does not leave, hold all that `node` is to hold? */
+bool co_is_spare(const struct co_core *c, uint32_t node);
+
+/* placed.c: nodes come and go, and the map that lasts. */
+enum cm_err co_restore(struct co_core *c, const struct pr_map *map, struct cm_error *e);
+/* A worker that was taken in becomes a node of the placement, if it lets shards be placed on it. */
+enum cm_err co_enter_node(struct co_core *c, uint32_t member, struct cm_error *e);
+/* A member is gone. Its node keeps its shards, unless it was drained. */
+void co_leave_node(struct co_core *c, uint32_t member);
+/* The placement is settled anew after a change of it. */
+void co_settle_placement(struct co_core *c);
+/* Another epoch begins; it is saved before anybody can see it. */
+void co_next_epoch(struct co_core *c);
+/* Nodes that have been away too long lose their shards to others; saves that failed come again. */
+void co_placement_tick(struct co_core *c);
+uint64_t co_placement_wakeup_ns(const struct co_core *c);
+
+/* on_place.c: who has which shard, and what operators ask. */
+void co_on_join(struct co_core *c, const struct cm_peer *from, struct cm_bytes header);
+void co_on_holds(struct co_core *c, uint32_t member, struct cm_bytes header);
+void co_on_drain(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                 struct cm_bytes header);
+void co_on_replicas(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                    struct cm_bytes header);
+/* Picks who can give: members with an endpoint that hold `shard` (any, for CO_NO_SHARD), those who
+ * give the least first; never `except`. Returns the first of them, or CO_NO_MEMBER. */
+uint32_t co_pick_sources(const struct co_core *c, uint32_t shard, uint32_t except,
+                         struct pr_sources *out);
 
 /* on_evaluation.c: a worker's messages about an evaluation. */
 void co_on_positives(struct co_core *c, uint32_t member, struct cm_bytes header);

@@ -11,9 +11,9 @@
 #define NOT_GIVEN UINT64_MAX
 
 struct args {
-    const char *listen, *log_level;
+    const char *listen, *state, *log_level;
     bool insecure, allow_mixed;
-    uint64_t heartbeat_ms, dead_after_ms, settle_ms;
+    uint64_t heartbeat_ms, dead_after_ms, settle_ms, replicas, replace_after_s;
 };
 
 /* Request ids start anywhere, so that an answer to an earlier life of ours cannot be taken for one
@@ -35,12 +35,15 @@ static int run(const struct args *a, const struct cm_command *command)
     struct co_edge_options o = {
         .listen = a->listen,
         .insecure = a->insecure,
+        .state = a->state,
         .config =
             {
                 .heartbeat_ns = a->heartbeat_ms * UINT64_C(1000000),
                 .dead_after_ns = a->dead_after_ms * UINT64_C(1000000),
                 .settle_ns = settle_ms * UINT64_C(1000000),
                 .allow_mixed = a->allow_mixed,
+                .replicas = (uint32_t)a->replicas,
+                .replace_after_ns = a->replace_after_s * UINT64_C(1000000000),
                 .first_id = random_id(),
             },
     };
@@ -54,7 +57,13 @@ static int run(const struct args *a, const struct cm_command *command)
 int main(int argc, char **argv)
 {
     struct args a = {
-        .log_level = "info", .heartbeat_ms = 1000, .dead_after_ms = 3500, .settle_ms = NOT_GIVEN};
+        .log_level = "info",
+        .heartbeat_ms = 1000,
+        .dead_after_ms = 3500,
+        .settle_ms = NOT_GIVEN,
+        .replicas = 1,
+        .replace_after_s = 300,
+    };
     const struct cm_option options[] = {
         {"listen", 'l', CM_OPTION_TEXT, true, "ENDPOINT",
          "tcp://127.0.0.1:7700 or ipc:///run/vitrine.sock; tcp port 0: any free one,\n"
@@ -73,6 +82,19 @@ int main(int argc, char **argv)
          "after its start, queries wait at most so long until every shard is served, so\n"
          "that a restart makes no answer partial (default: as --dead-after-ms)",
          0, 600000, &a.settle_ms},
+        {"state", 0, CM_OPTION_TEXT, false, "FILE",
+         "place shards on the workers, evenly, and keep the map of that in FILE, which is\n"
+         "made if need be; workers with empty folders can then join, and 'vitrine drain'\n"
+         "and 'vitrine replicas' work (default: each worker serves what it was given)",
+         0, 0, &a.state},
+        {"replicas", 'R', CM_OPTION_COUNT, false, "N",
+         "with --state: hold each shard on N workers (default 1); for a new FILE, after\n"
+         "that 'vitrine replicas' changes it",
+         1, CM_REPLICAS_MAX, &a.replicas},
+        {"replace-after-s", 0, CM_OPTION_COUNT, false, "S",
+         "with --state: give the shards of a worker that is away for so long to others, if\n"
+         "they have copies (default 300)",
+         0, 30 * 24 * 3600, &a.replace_after_s},
         {"log-level", 0, CM_OPTION_TEXT, false, "LEVEL",
          "debug, info (default), warn, error or off; lines go to stderr", 0, 0, &a.log_level},
     };

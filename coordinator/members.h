@@ -12,6 +12,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* What a member has of a shard. */
+enum co_holding {
+    CO_HELD_NOT,
+    CO_HELD,
+    CO_HELD_GOING, /* it was told to let go, and is asked no more; it has not said that it did */
+};
+
 /* One worker process. A slot of the table is used or free; a member is its slot's index, and its
  * incarnation tells it from whoever had the slot before. */
 struct co_member {
@@ -23,7 +30,17 @@ struct co_member {
     uint64_t replaced;      /* incarnation of the process whose name it took; its own if of none */
     uint64_t searches_done; /* as its heartbeats say */
     uint64_t pairs_scored;
-    struct pr_hello hello; /* owned: node, incarnation, class, threads, credits, held shards */
+    uint32_t queued;
+    uint64_t memory_bytes;
+    uint8_t *holds;      /* [shards of the gallery] enum co_holding; owned */
+    uint32_t shards;     /* of them, those held */
+    uint64_t images;     /* in those */
+    uint32_t node;       /* in the placement; CO_NO_NODE if it keeps what it has */
+    uint32_t order;      /* shard that it was told to get, and has not yet; CO_NO_SHARD for none */
+    uint32_t giver;      /* the member that was named first as its source */
+    uint64_t ordered_ns; /* when */
+    uint64_t next_order_ns; /* after a failure: not before */
+    struct pr_hello hello;  /* owned: node, incarnation, class, threads, credits, endpoint */
 };
 
 struct co_members {
@@ -32,7 +49,8 @@ struct co_members {
     uint32_t end;   /* all of them are below it: a walk need not touch half a megabyte */
 };
 
-enum { CO_NO_MEMBER = UINT32_MAX };
+/* In place of a member, and of a shard. */
+enum { CO_NO_MEMBER = UINT32_MAX, CO_NO_SHARD = UINT32_MAX };
 
 /* Something came from a member. */
 static inline void co_member_hear(struct co_member *m, uint64_t now_ns)
@@ -47,15 +65,16 @@ uint32_t co_members_find(const struct co_members *m, const struct cm_peer *peer)
 /* The member with this node name, or CO_NO_MEMBER. */
 uint32_t co_members_find_node(const struct co_members *m, const char *node);
 
-/* Takes a free slot for a worker and consumes *hello (zeroes it). Errors: CM_ELIMIT (table full).
- */
+/* Takes a free slot for a worker, holding what its HELLO says of `shards`, and consumes *hello
+ * (zeroes it) unless it fails. Errors: CM_ELIMIT (table full), CM_ENOMEM. */
 enum cm_err co_members_add(struct co_members *m, const struct cm_peer *peer, struct pr_hello *hello,
-                           uint64_t now_ns, uint32_t *out, struct cm_error *e)
+                           uint32_t shards, uint64_t now_ns, uint32_t *out, struct cm_error *e)
     __attribute__((warn_unused_result));
 void co_members_remove(struct co_members *m, uint32_t member);
 void co_members_fini(struct co_members *m);
 
-/* Images in the shards that it holds. */
-uint64_t co_member_images(const struct co_member *m);
+/* Notes that it holds a shard of so many images, which it did not, or that it no longer does. */
+void co_member_gain(struct co_member *m, uint32_t shard, uint64_t images);
+void co_member_drop(struct co_member *m, uint32_t shard, uint64_t images, enum co_holding now);
 
 #endif

@@ -176,6 +176,32 @@ uint32_t co_forget_client(struct co_core *c, const struct cm_peer *client)
     return dropped;
 }
 
+/* What a node is to hold; and what it lacks of that. */
+static void fill_node(const struct co_core *c, uint32_t node, struct pr_member *out)
+{
+    const struct co_node *n = &c->placement.nodes[node];
+    uint32_t member = c->member_of[node];
+    out->assigned = n->load;
+    if (n->draining && out->state == PR_MEMBER_READY)
+        out->state = PR_MEMBER_DRAINING;
+    for (uint32_t s = 0; s < c->map.shards_count; s++)
+        out->moving += co_placement_is_home(&c->placement, s, node) &&
+                       (member == CO_NO_MEMBER || c->members.slots[member].holds[s] != CO_HELD);
+}
+
+/* A node whose worker is away. */
+static void fill_away(const struct co_core *c, uint32_t node, struct pr_member *out)
+{
+    *out = (struct pr_member){
+        .state = PR_MEMBER_AWAY,
+        .numeric_class = "-",
+        .placed = true,
+        .silent_ms = (co_now(c) - c->away_ns[node]) / 1000000,
+    };
+    snprintf(out->node, sizeof out->node, "%s", c->placement.nodes[node].name);
+    fill_node(c, node, out);
+}
+
 static void fill_member(const struct co_core *c, const struct co_member *m, uint32_t index,
                         struct pr_member *out)
 {
@@ -184,12 +210,17 @@ static void fill_member(const struct co_core *c, const struct co_member *m, uint
         .state = m->state,
         .threads = m->hello.threads,
         .credits = m->hello.credits,
-        .shards = (uint32_t)m->hello.held_count,
-        .images = co_member_images(m),
+        .shards = m->shards,
+        .images = m->images,
         .searches_done = m->searches_done,
         .pairs_scored = m->pairs_scored,
         .silent_ms = (co_now(c) - m->heard_ns) / 1000000,
+        .placed = m->node != CO_NO_NODE,
+        .queued = m->queued,
+        .memory_bytes = m->memory_bytes,
     };
+    if (m->node != CO_NO_NODE)
+        fill_node(c, m->node, out);
     snprintf(out->node, sizeof out->node, "%s", m->hello.node);
     snprintf(out->numeric_class, sizeof out->numeric_class, "%s", m->hello.numeric_class);
     for (const struct co_gather *g = c->open.head; g; g = g->next)
@@ -197,19 +228,18 @@ static void fill_member(const struct co_core *c, const struct co_member *m, uint
             out->inflight += g->parts[p].member == index && g->parts[p].open > 0;
 }
 
-/* Shards that a query could be sent to now. */
-static uint32_t shards_covered(const struct co_core *c)
+/* Shards that a query could be sent to now, at so many workers at least. */
+static uint32_t shards_held(const struct co_core *c, uint32_t times)
 {
-    uint32_t covered = 0;
+    uint32_t shards = 0;
     for (uint32_t s = 0; s < c->map.shards_count; s++) {
         const struct co_shard *shard = &c->map.shards[s];
-        uint32_t h = 0;
-        while (h < shard->holders_count &&
-               c->members.slots[shard->holders[h]].state != PR_MEMBER_READY)
-            h++;
-        covered += h < shard->holders_count;
+        uint32_t ready = 0;
+        for (uint32_t h = 0; h < shard->holders_count; h++)
+            ready += c->members.slots[shard->holders[h]].state == PR_MEMBER_READY;
+        shards += ready >= times;
     }
-    return covered;
+    return shards;
 }
 
 /* Those in a list that a client asked for. */
@@ -230,7 +260,9 @@ static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, stru
         .uptime_ms = (co_now(c) - c->started_ns) / 1000000,
         .has_gallery = c->has_gallery,
         .gallery = c->gallery,
-        .shards_covered = shards_covered(c),
+        .shards_covered = shards_held(c, 1),
+        .replicas = c->placement.replicas,
+        .shards_whole = c->config.places ? shards_held(c, c->placement.replicas) : 0,
         .counters = c->counters,
         .queries_waiting = c->waiting.count + c->evaluations.count,
         .queries_inflight = c->open.count,
@@ -239,13 +271,16 @@ static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, stru
         .memory_bytes = c->io.memory_bytes(c->io.ctx),
     };
     void *p;
-    enum cm_err rc = cm_new(&p, c->members.count, sizeof *status.members, e);
+    enum cm_err rc = cm_new(&p, c->members.count + c->placement.end, sizeof *status.members, e);
     if (rc)
         return rc;
     status.members = p;
     for (uint32_t i = 0; i < c->members.end; i++)
         if (c->members.slots[i].used)
             fill_member(c, &c->members.slots[i], i, &status.members[status.members_count++]);
+    for (uint32_t n = 0; n < c->placement.end && status.members_count < CM_MEMBERS_MAX; n++)
+        if (c->placement.nodes[n].used && c->member_of[n] == CO_NO_MEMBER)
+            fill_away(c, n, &status.members[status.members_count++]);
     struct pr_buffer packed;
     rc = pr_status_pack(&status, &packed, e);
     free(status.members);

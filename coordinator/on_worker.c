@@ -87,9 +87,14 @@ static enum cm_err check_hello(const struct co_core *c, const struct pr_hello *h
     if (hello->version_min > PR_VERSION || hello->version_max < PR_VERSION)
         return cm_fail(e, CM_EVERSION, "the worker speaks protocol versions %u to %u, this is %d",
                        hello->version_min, hello->version_max, PR_VERSION);
-    enum cm_err rc = c->has_gallery ? check_gallery(c, hello, reason, e) : CM_OK;
+    enum cm_err rc = c->map.shards_count > 0 ? check_gallery(c, hello, reason, e) : CM_OK;
     if (rc)
         return rc;
+    *reason = PR_REFUSAL_NOT_PLACING;
+    if (hello->held_count == 0 && !c->config.places)
+        return cm_fail(e, CM_EUSAGE,
+                       "the worker has no shard, and this coordinator, which was "
+                       "started without --state FILE, gives it none");
     *reason = PR_REFUSAL_SHARDS;
     rc = co_shardmap_check(&c->map, hello, e);
     if (rc)
@@ -107,7 +112,11 @@ static enum cm_err adopt_gallery(struct co_core *c, const struct pr_hello *hello
 {
     if (c->has_gallery)
         return CM_OK;
-    enum cm_err rc = co_shardmap_init(&c->map, hello->gallery.shards, e);
+    enum cm_err rc = CM_OK;
+    if (c->map.shards_count == 0)
+        rc = co_shardmap_init(&c->map, hello->gallery.shards, e);
+    if (!rc && c->config.places && c->placement.shards_count == 0)
+        rc = co_placement_init(&c->placement, hello->gallery.shards, e);
     if (rc)
         return rc;
     char text[CM_FINGERPRINT_TEXT_BYTES];
@@ -126,22 +135,25 @@ static enum cm_err enter(struct co_core *c, const struct cm_peer *from, struct p
     uint32_t member;
     enum cm_err rc = adopt_gallery(c, hello, e);
     if (!rc)
-        rc = co_members_add(&c->members, from, hello, co_now(c), &member, e);
+        rc = co_members_add(&c->members, from, hello, c->map.shards_count, co_now(c), &member, e);
     if (rc)
         return rc;
     struct co_member *m = &c->members.slots[member];
     m->replaced = replaced;
     rc = co_shardmap_add(&c->map, member, &m->hello, e);
+    if (!rc)
+        rc = co_enter_node(c, member, e);
     if (rc) {
+        co_shardmap_remove(&c->map, member);
         co_members_remove(&c->members, member);
         return rc;
     }
-    c->epoch++;
+    co_next_epoch(c);
     c->settled |= c->map.covered == c->map.shards_count;
     cm_log(c->log, CM_LOG_INFO, "worker_joined",
-           "worker=%s shards=%zu images=%" PRIu64 " threads=%u class=%s workers=%u covered=%u/%u",
-           m->hello.node, m->hello.held_count, co_member_images(m), m->hello.threads,
-           m->hello.numeric_class, c->members.count, c->map.covered, c->map.shards_count);
+           "worker=%s shards=%u images=%" PRIu64 " threads=%u class=%s workers=%u covered=%u/%u",
+           m->hello.node, m->shards, m->images, m->hello.threads, m->hello.numeric_class,
+           c->members.count, c->map.covered, c->map.shards_count);
     return CM_OK;
 }
 
@@ -216,6 +228,7 @@ void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes 
         co_refuse(c, from, hello.node, reason, e.text);
     else
         welcome(c, from);
+    co_reconcile(c);
     co_scatter_waiting(c);
     pr_hello_fini(&hello);
 }
@@ -233,8 +246,14 @@ void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header)
     }
     m->searches_done = heartbeat.searches_done;
     m->pairs_scored = heartbeat.pairs_scored;
+    m->queued = heartbeat.searches_queued;
+    m->memory_bytes = heartbeat.memory_bytes;
+    /* It knows nothing of the order: that was lost on its way. */
+    if (heartbeat.fetching == 0 && co_now(c) - m->ordered_ns > 2 * c->config.heartbeat_ns)
+        m->order = CO_NO_SHARD;
     heartbeat = (struct pr_heartbeat){.epoch = c->epoch};
     co_tell(c, &m->peer, pr_heartbeat_pack(&heartbeat, &packed, &e), &packed, &e);
+    co_reconcile_member(c, member);
 }
 
 void co_on_leaving(struct co_core *c, uint32_t member)
@@ -243,7 +262,7 @@ void co_on_leaving(struct co_core *c, uint32_t member)
     if (m->state == PR_MEMBER_LEAVING)
         return;
     m->state = PR_MEMBER_LEAVING;
-    c->epoch++;
+    co_next_epoch(c);
     cm_log(c->log, CM_LOG_INFO, "worker_leaving", "worker=%s", m->hello.node);
     co_release_leaver(c, member);
     co_scatter_waiting(c); /* those that waited for its credit go without it */
@@ -342,6 +361,8 @@ void co_lose_member(struct co_core *c, uint32_t member, const char *why)
         co_gather_lose(g, member);
         co_finish_if_complete(c, g);
     }
+    co_leave_node(c, member);
     co_members_remove(&c->members, member);
-    c->epoch++;
+    co_next_epoch(c);
+    co_reconcile(c);
 }

@@ -76,33 +76,45 @@ static enum cm_err add_holder(struct co_shard *s, uint32_t member, struct cm_err
     return CM_OK;
 }
 
+enum cm_err co_shardmap_put(struct co_shardmap *map, uint32_t member,
+                            const struct pr_held_shard *held, struct cm_error *e)
+{
+    struct co_shard *s = &map->shards[held->shard.v];
+    enum cm_err rc = add_holder(s, member, e);
+    if (rc)
+        return rc;
+    s->first_image = held->first_image;
+    s->images = held->images;
+    map->covered += s->holders_count == 1;
+    return CM_OK;
+}
+
 enum cm_err co_shardmap_add(struct co_shardmap *map, uint32_t member, const struct pr_hello *hello,
                             struct cm_error *e)
 {
     for (size_t i = 0; i < hello->held_count; i++) {
-        const struct pr_held_shard *held = &hello->held[i];
-        struct co_shard *s = &map->shards[held->shard.v];
-        enum cm_err rc = add_holder(s, member, e);
+        enum cm_err rc = co_shardmap_put(map, member, &hello->held[i], e);
         if (rc) {
             co_shardmap_remove(map, member);
             return rc;
         }
-        s->first_image = held->first_image;
-        s->images = held->images;
-        map->covered += s->holders_count == 1;
     }
     return CM_OK;
 }
 
+void co_shardmap_take(struct co_shardmap *map, uint32_t member, uint32_t shard)
+{
+    struct co_shard *s = &map->shards[shard];
+    uint32_t kept = 0;
+    for (uint32_t h = 0; h < s->holders_count; h++)
+        if (s->holders[h] != member)
+            s->holders[kept++] = s->holders[h];
+    map->covered -= s->holders_count > 0 && kept == 0;
+    s->holders_count = kept;
+}
+
 void co_shardmap_remove(struct co_shardmap *map, uint32_t member)
 {
-    for (uint32_t i = 0; i < map->shards_count; i++) {
-        struct co_shard *s = &map->shards[i];
-        uint32_t kept = 0;
-        for (uint32_t h = 0; h < s->holders_count; h++)
-            if (s->holders[h] != member)
-                s->holders[kept++] = s->holders[h];
-        map->covered -= s->holders_count > 0 && kept == 0;
-        s->holders_count = kept;
-    }
+    for (uint32_t i = 0; i < map->shards_count; i++)
+        co_shardmap_take(map, member, i);
 }

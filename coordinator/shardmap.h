@@ -42,6 +42,14 @@ enum cm_err co_shardmap_check(const struct co_shardmap *map, const struct pr_hel
 enum cm_err co_shardmap_add(struct co_shardmap *map, uint32_t member, const struct pr_hello *hello,
                             struct cm_error *e) __attribute__((warn_unused_result));
 
+/* Adds a member to one shard that was checked and that it is not a holder of. Errors: CM_ENOMEM. */
+enum cm_err co_shardmap_put(struct co_shardmap *map, uint32_t member,
+                            const struct pr_held_shard *held, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
+/* Takes a member out of one shard. */
+void co_shardmap_take(struct co_shardmap *map, uint32_t member, uint32_t shard);
+
 /* Takes a member out of every shard. */
 void co_shardmap_remove(struct co_shardmap *map, uint32_t member);
 

@@ -13,7 +13,8 @@
     X(BUSY, 2, "busy")             /* too many wait already */                         \
     X(NO_GALLERY, 3, "no-gallery") /* no worker has joined yet */                      \
     X(INTERNAL, 4, "internal")     /* a fault of ours */                               \
-    X(VERSION, 5, "version")       /* the client speaks another protocol */
+    X(VERSION, 5, "version")       /* the client speaks another protocol */            \
+    X(REFUSED, 6, "refused")       /* what an operator asks would do harm, or cannot be */
 
 enum pr_error_code {
 #define PR_ERROR_ENUM(name, number, text) PR_ERROR_##name = (number),

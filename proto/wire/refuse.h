@@ -7,14 +7,15 @@
 #include "proto/wire/envelope.h"
 
 /* Numbers of the wire: never used again for something else. */
-#define PR_REFUSAL_MAP(X)                                                          \
-    X(GALLERY, 1, "gallery") /* it serves another gallery */                       \
-    X(MODEL, 2, "model")     /* the same gallery's number with another model */    \
-    X(CLASS, 3, "class")     /* its scores would differ in their last bits */      \
-    X(VERSION, 4, "version") /* it speaks another protocol */                      \
-    X(SHARDS, 5, "shards")   /* its shards do not lie where others say they lie */ \
-    X(FULL, 6, "full")       /* the cluster has CM_MEMBERS_MAX members */          \
-    X(NAME, 7, "name")       /* a later worker has taken its name */
+#define PR_REFUSAL_MAP(X)                                                                  \
+    X(GALLERY, 1, "gallery")         /* it serves another gallery */                       \
+    X(MODEL, 2, "model")             /* the same gallery's number with another model */    \
+    X(CLASS, 3, "class")             /* its scores would differ in their last bits */      \
+    X(VERSION, 4, "version")         /* it speaks another protocol */                      \
+    X(SHARDS, 5, "shards")           /* its shards do not lie where others say they lie */ \
+    X(FULL, 6, "full")               /* the cluster has CM_MEMBERS_MAX members */          \
+    X(NAME, 7, "name")               /* a later worker has taken its name */               \
+    X(NOT_PLACING, 8, "not-placing") /* it has no shard, and this coordinator gives none */
 
 enum pr_refusal {
 #define PR_REFUSAL_ENUM(name, number, text) PR_REFUSAL_##name = (number),

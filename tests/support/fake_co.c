@@ -2,6 +2,7 @@
 #include "tests/support/fake_co.h"
 
 #include "common/checksum.h"
+#include "proto/file/map.h"
 #include "proto/wire/control.h"
 #include "proto/wire/heartbeat.h"
 
@@ -39,10 +40,27 @@ static uint64_t memory_bytes(void *ctx)
     return FAKE_MEMORY_BYTES;
 }
 
-static void init(struct fake_co *f, bool allow_mixed, uint64_t settle_ns)
+static enum cm_err save(void *ctx, const char *text, struct cm_error *e)
+{
+    struct fake_co *f = ctx;
+    if (f->save_fails)
+        return cm_fail(e, f->save_fails, "the disk is full");
+    free(f->saved);
+    f->saved = strdup(text);
+    cr_assert(f->saved != NULL);
+    f->saves++;
+    return CM_OK;
+}
+
+static void init(struct fake_co *f, bool allow_mixed, uint64_t settle_ns, uint32_t replicas,
+                 const struct pr_map *map)
 {
     struct cm_error e;
     const struct co_config config = {
+        .places = replicas > 0,
+        .replicas = replicas,
+        .replace_after_ns = FAKE_REPLACE_AFTER_NS,
+        .map = map,
         .heartbeat_ns = FAKE_HEARTBEAT_NS,
         .dead_after_ns = FAKE_DEAD_AFTER_NS,
         .settle_ns = settle_ns,
@@ -54,23 +72,34 @@ static void init(struct fake_co *f, bool allow_mixed, uint64_t settle_ns)
     int fd = memfd_create("log", 0);
     cr_assert(fd >= 0);
     cm_log_init(&f->log, fd, CM_LOG_DEBUG, "coordinator");
-    struct co_io io = {.ctx = f, .send = send, .now_ns = now_ns, .memory_bytes = memory_bytes};
+    struct co_io io = {
+        .ctx = f, .send = send, .now_ns = now_ns, .memory_bytes = memory_bytes, .save = save};
     cr_assert_eq(co_new(&f->core, &config, &io, &f->log, &e), CM_OK, "%s", e.text);
 }
 
 void fake_co_init(struct fake_co *f)
 {
-    init(f, false, 0);
+    init(f, false, 0, 0, NULL);
 }
 
 void fake_co_init_mixed(struct fake_co *f)
 {
-    init(f, true, 0);
+    init(f, true, 0, 0, NULL);
 }
 
 void fake_co_init_settling(struct fake_co *f, uint64_t settle_ns)
 {
-    init(f, false, settle_ns);
+    init(f, false, settle_ns, 0, NULL);
+}
+
+void fake_co_init_placing(struct fake_co *f, uint32_t replicas, const char *saved)
+{
+    struct pr_map map = {0};
+    struct cm_error e;
+    if (saved)
+        cr_assert_eq(pr_map_read(&map, saved, strlen(saved), &e), CM_OK, "%s", e.text);
+    init(f, false, 0, replicas, saved ? &map : NULL);
+    pr_map_fini(&map);
 }
 
 void fake_co_fini(struct fake_co *f)
@@ -78,6 +107,7 @@ void fake_co_fini(struct fake_co *f)
     co_free(f->core);
     test_mailbox_clear(&f->sent);
     close(f->log.fd);
+    free(f->saved);
 }
 
 void fake_co_sleep(struct fake_co *f, uint64_t ns)
@@ -134,6 +164,17 @@ void fake_co_hello(struct fake_co *f, const char *from, const struct pr_hello *h
     struct cm_error e;
     cr_assert_eq(pr_hello_pack(hello, &packed, &e), CM_OK, "%s", e.text);
     get_packed(f, from, &packed, NULL);
+}
+
+void fake_co_join_placed(struct fake_co *f, const char *node, uint32_t first, uint32_t count)
+{
+    struct pr_hello hello;
+    struct pr_held_shard held[FAKE_SHARDS];
+    fake_hello(&hello, held, node, &f->gallery, first, count);
+    hello.placed = true;
+    snprintf(hello.endpoint, sizeof hello.endpoint, "ipc://%s", node);
+    fake_co_hello(f, node, &hello);
+    test_message_free(test_mailbox_take(&f->sent, node, PR_WELCOME));
 }
 
 void fake_co_join_with_credits(struct fake_co *f, const char *node, uint32_t first, uint32_t count,

@@ -37,6 +37,9 @@ struct fake_co {
     struct cm_peer deaf;  /* messages to this peer fail ... */
     enum cm_err deaf_why; /* ... with this */
     struct cm_log log;    /* into a file in memory */
+    char *saved;          /* the text of the map that was saved last */
+    unsigned saves;
+    enum cm_err save_fails; /* CM_OK: it does not */
 };
 
 /* A coordinator without members, at FAKE_START_NS. */
@@ -44,6 +47,9 @@ void fake_co_init(struct fake_co *f);
 void fake_co_init_mixed(struct fake_co *f); /* the same, with allow_mixed */
 /* The same, with queries that wait for shards that nobody serves yet. */
 void fake_co_init_settling(struct fake_co *f, uint64_t settle_ns);
+/* The same, with shards placed: from nothing, or from a map that another one saved. */
+void fake_co_init_placing(struct fake_co *f, uint32_t replicas, const char *saved);
+#define FAKE_REPLACE_AFTER_NS (60000 * FAKE_MS)
 /* Frees it; messages that nobody took are forgotten. */
 void fake_co_fini(struct fake_co *f);
 
@@ -61,6 +67,8 @@ void fake_co_get(struct fake_co *f, const char *from, struct cm_bytes header,
 void fake_co_hello(struct fake_co *f, const char *from, const struct pr_hello *hello);
 /* A worker with `count` shards from `first` on joins; its WELCOME is taken. */
 void fake_co_join(struct fake_co *f, const char *node, uint32_t first, uint32_t count);
+/* The same of one that lets shards be placed on it; others fetch from "ipc://NODE". */
+void fake_co_join_placed(struct fake_co *f, const char *node, uint32_t first, uint32_t count);
 /* The same with this many credits. */
 void fake_co_join_with_credits(struct fake_co *f, const char *node, uint32_t first, uint32_t count,
                                uint32_t credits);

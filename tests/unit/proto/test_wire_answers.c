@@ -361,8 +361,8 @@ Test(wire_error, goes_round_and_its_rules_hold)
     }
     m.retry_after_ms++;
     expect_refused(pr_error_pack(&m, &b, &e), CM_ELIMIT, "retry_after_ms is 86400001");
-    m.code = 6;
-    expect_refused(pr_error_pack(&m, &b, &e), CM_EFORMAT, "unknown error code 6");
+    m.code = 7;
+    expect_refused(pr_error_pack(&m, &b, &e), CM_EFORMAT, "unknown error code 7");
     cr_assert_str_eq(pr_error_name(PR_ERROR_NO_GALLERY), "no-gallery");
 }
 

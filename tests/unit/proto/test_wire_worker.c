@@ -236,8 +236,8 @@ Test(wire_refuse, goes_round_and_its_rules_hold)
     }
     m.reason = 0;
     expect_refused(pr_refuse_pack(&m, &b, &e), CM_EFORMAT, "unknown refusal 0");
-    m.reason = 8;
-    expect_refused(pr_refuse_pack(&m, &b, &e), CM_EFORMAT, "unknown refusal 8");
+    m.reason = 9;
+    expect_refused(pr_refuse_pack(&m, &b, &e), CM_EFORMAT, "unknown refusal 9");
     cr_assert_str_eq(pr_refusal_name(PR_REFUSAL_SHARDS), "shards");
 }
 
