@@ -13,6 +13,8 @@ int cli_search(int argc, char **argv);
 int cli_eval(int argc, char **argv);
 int cli_score(int argc, char **argv);
 int cli_status(int argc, char **argv);
+int cli_drain(int argc, char **argv);
+int cli_replicas(int argc, char **argv);
 int cli_up(int argc, char **argv);
 int cli_bench(int argc, char **argv);
 

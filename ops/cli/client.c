@@ -195,6 +195,9 @@ static enum cm_err decode(const struct io_incoming *in, struct cli_reply *out, s
     case PR_STATUS:
         rc = pr_status_unpack(header, &out->u.status, e);
         break;
+    case PR_PLACED:
+        rc = pr_placed_unpack(header, &out->u.placed, e);
+        break;
     default:
         return cm_fail(e, CM_EFORMAT, "the coordinator sent %s, which is not for a client",
                        pr_type_name(envelope.type));
@@ -218,6 +221,52 @@ enum cm_err cli_client_receive(struct cli_client *c, unsigned timeout_ms, struct
         rc = decode(&in, out, e);
     io_incoming_fini(&in);
     return rc == CM_EBUSY ? cm_fail(e, CM_ETIMEOUT, "no reply") : rc;
+}
+
+/* Waits for the word on what an operator asked under this id. */
+static enum cm_err take_placed(struct cli_client *c, uint64_t id, struct pr_placed *placed,
+                               struct cm_error *e)
+{
+    for (;;) {
+        struct cli_reply reply;
+        bool done = false;
+        enum cm_err rc = cli_client_receive(c, CLI_CONNECT_MS, &reply, e);
+        if (rc == CM_ETIMEOUT)
+            return no_coordinator(c, e);
+        if (rc)
+            return rc;
+        if (reply.type == PR_PLACED && reply.u.placed.id.v == id) {
+            *placed = reply.u.placed;
+            done = true;
+        } else if (reply.type == PR_ERROR && reply.u.error.id.v == id) {
+            rc = cm_fail(e, CM_EREFUSED, "%s", reply.u.error.text);
+        }
+        cli_reply_fini(&reply);
+        if (rc || done)
+            return rc;
+    }
+}
+
+enum cm_err cli_client_drain(struct cli_client *c, struct pr_drain *drain, struct pr_placed *placed,
+                             struct cm_error *e)
+{
+    struct pr_buffer packed;
+    drain->id.v = ++c->status_id;
+    enum cm_err rc = pr_drain_pack(drain, &packed, e);
+    if (!rc)
+        rc = send_packed(c, &packed, NULL, e);
+    return rc ? rc : take_placed(c, drain->id.v, placed, e);
+}
+
+enum cm_err cli_client_replicas(struct cli_client *c, struct pr_replicas *replicas,
+                                struct pr_placed *placed, struct cm_error *e)
+{
+    struct pr_buffer packed;
+    replicas->id.v = ++c->status_id;
+    enum cm_err rc = pr_replicas_pack(replicas, &packed, e);
+    if (!rc)
+        rc = send_packed(c, &packed, NULL, e);
+    return rc ? rc : take_placed(c, replicas->id.v, placed, e);
 }
 
 void cli_reply_fini(struct cli_reply *r)

@@ -8,6 +8,7 @@
 #include "proto/wire/error.h"
 #include "proto/wire/evaluate.h"
 #include "proto/wire/measured.h"
+#include "proto/wire/operate.h"
 #include "proto/wire/query.h"
 #include "proto/wire/scores.h"
 #include "proto/wire/status.h"
@@ -52,16 +53,26 @@ enum cm_err cli_client_evaluate(struct cli_client *c, const struct pr_evaluate *
 enum cm_err cli_client_ask_status(struct cli_client *c, struct cm_error *e)
     __attribute__((warn_unused_result));
 
+/* Asks the coordinator to drain a node, or to hold each shard so often, and waits for its word; the
+ * message's id is filled in here. Errors: CM_EREFUSED (it says why not), CM_EUNAVAIL, CM_EIO,
+ * CM_ENOMEM. */
+enum cm_err cli_client_drain(struct cli_client *c, struct pr_drain *drain, struct pr_placed *placed,
+                             struct cm_error *e) __attribute__((warn_unused_result));
+enum cm_err cli_client_replicas(struct cli_client *c, struct pr_replicas *replicas,
+                                struct pr_placed *placed, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
 /* What cli_client_receive brought. */
 struct cli_reply {
     uint32_t
-        type; /* PR_ANSWER, PR_MEASURED, PR_SCORES, PR_ERROR or PR_STATUS: which of the union */
+        type; /* PR_ANSWER, PR_MEASURED, PR_SCORES, PR_ERROR, PR_STATUS, PR_PLACED: whose field */
     union {
         struct pr_answer answer;
         struct pr_measured measured;
         struct pr_scores scores;
         struct pr_error error;
         struct pr_status status;
+        struct pr_placed placed;
     } u;
     struct cm_blob *payload; /* of SCORES, checked: bytes of any alignment */
 };

@@ -20,6 +20,8 @@ static const struct entry entries[] = {
     {"eval", "Rank-k, mAP and mINP of labelled queries over a gallery", cli_eval},
     {"up", "run a coordinator and workers on this machine", cli_up},
     {"status", "who is in a cluster, and how it does", cli_status},
+    {"drain", "have a node hand its shards over and leave the cluster", cli_drain},
+    {"replicas", "say how often a cluster holds each shard", cli_replicas},
     {"score", "score every query against every gallery image: the whole matrix", cli_score},
     {"bench", "how near this machine's scoring comes to its peak", cli_bench},
 };

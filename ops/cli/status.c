@@ -3,11 +3,56 @@
 #include "ops/cli/cli.h"
 #include "ops/cli/client.h"
 #include "ops/cli/json.h"
+#include "ops/cli/local.h"
 
 #include <inttypes.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
-static void print_text(const char *endpoint, const struct pr_status *s)
+/* What was seen before, and how long ago; zeroed for nothing. */
+struct look {
+    struct pr_status status;
+    double seconds;
+};
+
+/* A member's pairs a second between two looks; 0 without an earlier one. */
+static double pairs_per_s(const struct pr_member *m, const struct look *before)
+{
+    for (size_t i = 0; i < before->status.members_count; i++) {
+        const struct pr_member *was = &before->status.members[i];
+        if (was->incarnation == m->incarnation && m->pairs_scored >= was->pairs_scored)
+            return (double)(m->pairs_scored - was->pairs_scored) / before->seconds;
+    }
+    return 0;
+}
+
+/* "12", or "9 of 12" while shards are on their way to it. */
+static void print_member(const struct pr_member *m, const struct look *before)
+{
+    char shards[32], rate[32] = "-";
+    snprintf(shards, sizeof shards, "%u", m->shards);
+    if (m->moving > 0)
+        snprintf(shards, sizeof shards, "%u of %u", m->assigned - m->moving, m->assigned);
+    if (before->seconds > 0)
+        snprintf(rate, sizeof rate, "%.0f", pairs_per_s(m, before));
+    printf("%-24s %-8s %7u %9s %10" PRIu64 " %9u %6u %10" PRIu64 " %11s %5.0f MB  %s\n", m->node,
+           pr_member_state_name(m->state), m->threads, shards, m->images, m->inflight, m->queued,
+           m->searches_done, rate, (double)m->memory_bytes / 1e6, m->numeric_class);
+}
+
+static void print_placement(const struct pr_status *s)
+{
+    uint32_t moves = 0;
+    if (s->replicas == 0)
+        return;
+    for (size_t i = 0; i < s->members_count; i++)
+        moves += s->members[i].moving;
+    printf("replicas     %u wanted; %u of %u shards have them; %u to be made; epoch %" PRIu64 "\n",
+           s->replicas, s->shards_whole, s->gallery.shards, moves, s->epoch);
+}
+
+static void print_text(const char *endpoint, const struct pr_status *s, const struct look *before)
 {
     char text[CM_FINGERPRINT_TEXT_BYTES];
     printf("coordinator  %s, up %.1f s, %.1f MB of memory at the most\n", endpoint,
@@ -18,20 +63,17 @@ static void print_text(const char *endpoint, const struct pr_status *s)
                cm_matcher_name(s->gallery.geometry.matcher), s->shards_covered, s->gallery.shards);
     else
         printf("gallery      none yet: no worker has joined\n");
+    print_placement(s);
     printf("queries      %" PRIu64 " admitted, %" PRIu64 " answered (%" PRIu64 " partial), %" PRIu64
            " errors; %u waiting, %u in flight\n",
            s->counters.queries, s->counters.answers, s->counters.partial, s->counters.errors,
            s->queries_waiting, s->queries_inflight);
     printf("refused      %" PRIu64 " workers; garbage %" PRIu64 "; %" PRIu64 " connections ended\n",
            s->counters.refused, s->counters.garbage, s->counters.disconnects);
-    printf("\n%-24s %-8s %7s %7s %10s %9s %10s %14s  %s\n", "worker", "state", "threads", "shards",
-           "images", "in flight", "searches", "pairs scored", "class");
-    for (size_t i = 0; i < s->members_count; i++) {
-        const struct pr_member *m = &s->members[i];
-        printf("%-24s %-8s %7u %7u %10" PRIu64 " %9u %10" PRIu64 " %14" PRIu64 "  %s\n", m->node,
-               pr_member_state_name(m->state), m->threads, m->shards, m->images, m->inflight,
-               m->searches_done, m->pairs_scored, m->numeric_class);
-    }
+    printf("\n%-24s %-8s %7s %9s %10s %9s %6s %10s %11s %8s  %s\n", "worker", "state", "threads",
+           "shards", "images", "in flight", "queued", "searches", "pairs/s", "memory", "class");
+    for (size_t i = 0; i < s->members_count; i++)
+        print_member(&s->members[i], before);
 }
 
 static json_t *gallery_json(const struct pr_status *s)
@@ -54,12 +96,16 @@ static json_t *workers_json(const struct pr_status *s)
         const struct pr_member *m = &s->members[i];
         json_array_append_new(
             list,
-            json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I}", "node", m->node,
-                      "state", pr_member_state_name(m->state), "class", m->numeric_class, "threads",
-                      (int)m->threads, "credits", (int)m->credits, "inflight", (int)m->inflight,
-                      "shards", (int)m->shards, "images", (json_int_t)m->images, "searches_done",
-                      (json_int_t)m->searches_done, "pairs_scored", (json_int_t)m->pairs_scored,
-                      "silent_ms", (json_int_t)m->silent_ms));
+            json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:i, s:i, "
+                      "s:i, s:I}",
+                      "node", m->node, "state", pr_member_state_name(m->state), "class",
+                      m->numeric_class, "threads", (int)m->threads, "credits", (int)m->credits,
+                      "inflight", (int)m->inflight, "shards", (int)m->shards, "images",
+                      (json_int_t)m->images, "searches_done", (json_int_t)m->searches_done,
+                      "pairs_scored", (json_int_t)m->pairs_scored, "silent_ms",
+                      (json_int_t)m->silent_ms, "placed", (int)m->placed, "assigned",
+                      (int)m->assigned, "moving", (int)m->moving, "queued", (int)m->queued,
+                      "memory_bytes", (json_int_t)m->memory_bytes));
     }
     return list;
 }
@@ -68,36 +114,93 @@ static enum cm_err print_json(const struct pr_status *s, struct cm_error *e)
 {
     const struct pr_counters *c = &s->counters;
     json_t *root = json_pack(
-        "{s:I, s:I, s:o, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}", "uptime_ms",
-        (json_int_t)s->uptime_ms, "memory_bytes", (json_int_t)s->memory_bytes, "gallery",
-        gallery_json(s), "shards_covered", (int)s->shards_covered, "queries_waiting",
-        (int)s->queries_waiting, "queries_inflight", (int)s->queries_inflight, "counters",
-        "queries", (json_int_t)c->queries, "answers", (json_int_t)c->answers, "partial",
-        (json_int_t)c->partial, "errors", (json_int_t)c->errors, "garbage", (json_int_t)c->garbage,
-        "refused", (json_int_t)c->refused, "disconnects", (json_int_t)c->disconnects, "workers",
-        workers_json(s));
+        "{s:I, s:I, s:I, s:i, s:i, s:o, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
+        "uptime_ms", (json_int_t)s->uptime_ms, "epoch", (json_int_t)s->epoch, "replicas",
+        (int)s->replicas, "shards_whole", (int)s->shards_whole, "memory_bytes",
+        (json_int_t)s->memory_bytes, "gallery", gallery_json(s), "shards_covered",
+        (int)s->shards_covered, "queries_waiting", (int)s->queries_waiting, "queries_inflight",
+        (int)s->queries_inflight, "counters", "queries", (json_int_t)c->queries, "answers",
+        (json_int_t)c->answers, "partial", (json_int_t)c->partial, "errors", (json_int_t)c->errors,
+        "garbage", (json_int_t)c->garbage, "refused", (json_int_t)c->refused, "disconnects",
+        (json_int_t)c->disconnects, "workers", workers_json(s));
     return cli_print_json(root, e);
 }
 
-/* Is every shard served, and `worker` (unless NULL) among those who serve? */
+/* Is every shard served, and as often as wanted, and `worker` (unless NULL) among those who serve?
+ */
 static bool is_ready(const struct pr_status *s, const char *worker)
 {
     for (size_t i = 0; worker && i < s->members_count; i++)
         if (strcmp(s->members[i].node, worker) == 0)
             return s->members[i].state == PR_MEMBER_READY;
-    return !worker && s->has_gallery && s->shards_covered == s->gallery.shards;
+    uint32_t served = s->replicas > 1 ? s->shards_whole : s->shards_covered;
+    return !worker && s->has_gallery && served == s->gallery.shards;
+}
+
+/* Says why `--ready` or `--worker` fails. */
+static int not_ready(const struct pr_status *s, const char *worker)
+{
+    if (worker)
+        fprintf(stderr, "vitrine status: no worker '%s' serves\n", worker);
+    else if (s->shards_covered < s->gallery.shards || !s->has_gallery)
+        fprintf(stderr, "vitrine status: not every shard is served: %u of %u\n", s->shards_covered,
+                s->gallery.shards);
+    else
+        fprintf(stderr, "vitrine status: not every shard is held %u times: %u of %u\n", s->replicas,
+                s->shards_whole, s->gallery.shards);
+    return CM_EXIT_FAILED;
+}
+
+static enum cm_err print(const char *connect, const struct pr_status *s, const struct look *before,
+                         bool json, struct cm_error *e)
+{
+    if (json)
+        return print_json(s, e);
+    print_text(connect, s, before);
+    return CM_OK;
+}
+
+/* Prints again and again, in place on a terminal, until Ctrl-C. Errors: those of the client. */
+static enum cm_err watch(struct cli_client *client, const char *connect, struct pr_status *first,
+                         uint64_t seconds, bool json, struct cm_error *e)
+{
+    const struct timespec step = {.tv_nsec = 100000000};
+    struct look before = {.status = *first};
+    enum cm_err rc = print(connect, first, &before, json, e);
+    before.seconds = (double)seconds;
+    *first = (struct pr_status){0};
+    while (!rc) {
+        struct pr_status now = {0};
+        fflush(stdout);
+        for (uint64_t i = 0; i < 10 * seconds && !cli_interrupted(); i++)
+            nanosleep(&step, NULL);
+        if (cli_interrupted())
+            break;
+        rc = cli_client_status(client, &now, e);
+        if (!rc && !json)
+            fputs(isatty(STDOUT_FILENO) ? "\033[H\033[J" : "\n", stdout);
+        if (!rc)
+            rc = print(connect, &now, &before, json, e);
+        pr_status_fini(&before.status);
+        before.status = now;
+    }
+    pr_status_fini(&before.status);
+    return rc;
 }
 
 int cli_status(int argc, char **argv)
 {
     const char *connect = NULL, *worker = NULL;
     bool json = false, insecure = false, ready = false;
+    uint64_t every_s = 0;
     const struct cm_option options[] = {
         {"connect", 'c', CM_OPTION_TEXT, true, "ENDPOINT", "the coordinator", 0, 0, &connect},
-        {"ready", 0, CM_OPTION_FLAG, false, NULL, "exit 1 unless every shard is served", 0, 0,
-         &ready},
+        {"ready", 0, CM_OPTION_FLAG, false, NULL,
+         "exit 1 unless every shard is served, as often as wanted", 0, 0, &ready},
         {"worker", 'w', CM_OPTION_TEXT, false, "NAME", "exit 1 unless this worker serves", 0, 0,
          &worker},
+        {"watch", 0, CM_OPTION_COUNT, false, "S",
+         "print again every S seconds until Ctrl-C, with each worker's pairs/s", 1, 3600, &every_s},
         {"insecure", 0, CM_OPTION_FLAG, false, NULL,
          "a coordinator on another machine is fine, although nobody is authenticated", 0, 0,
          &insecure},
@@ -105,10 +208,10 @@ int cli_status(int argc, char **argv)
     };
     const struct cm_command command = {
         .name = "vitrine status",
-        .usage = "--connect ENDPOINT [--ready] [--worker NAME] [--json]",
+        .usage = "--connect ENDPOINT [--ready] [--worker NAME] [--watch S] [--json]",
         .about =
-            "Prints the cluster's gallery, workers, queues and counters. With --ready or --worker\n"
-            "it is a health check.",
+            "Prints the cluster's gallery, replicas, workers, queues and counters. With --ready\n"
+            "or --worker it is a health check.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
         .exits = "  1   --ready or --worker: not so\n",
@@ -118,22 +221,19 @@ int cli_status(int argc, char **argv)
         return exit_code;
     struct cli_client *client;
     struct pr_status status = {0};
+    const struct look none = {0};
     struct cm_error e;
+    if (every_s > 0)
+        cli_block_signals();
     enum cm_err rc = cli_client_open(&client, connect, insecure, &status, &e);
-    cli_client_close(client);
-    if (!rc && json)
-        rc = print_json(&status, &e);
+    if (!rc && every_s > 0)
+        rc = watch(client, connect, &status, every_s, json, &e);
     else if (!rc)
-        print_text(connect, &status);
+        rc = print(connect, &status, &none, json, &e);
+    cli_client_close(client);
     exit_code = rc ? cm_command_fail(&command, &e) : CM_EXIT_OK;
-    if (!rc && (ready || worker) && !is_ready(&status, worker)) {
-        if (worker)
-            fprintf(stderr, "vitrine status: no worker '%s' serves\n", worker);
-        else
-            fprintf(stderr, "vitrine status: not every shard is served: %u of %u\n",
-                    status.shards_covered, status.gallery.shards);
-        exit_code = CM_EXIT_FAILED;
-    }
+    if (!rc && every_s == 0 && (ready || worker) && !is_ready(&status, worker))
+        exit_code = not_ready(&status, worker);
     pr_status_fini(&status);
     return exit_code;
 }
