@@ -59,7 +59,7 @@ static void score(struct wk_compute *c, struct wk_job *job, unsigned thread,
 {
     struct cm_error e;
     struct st_block block;
-    struct st_shard *shard = c->shards[job->held];
+    struct st_shard *shard = c->shards[job->shard];
     if (job->block + 1 < st_shard_header(shard)->blocks)
         st_shard_prefetch(shard, job->block + 1);
     job->outcome = st_shard_block(shard, job->block, &block, &e);

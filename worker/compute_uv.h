@@ -8,10 +8,11 @@
 #include "worker/store/shard.h"
 #include "worker/worker.h"
 
-/* All that jobs need; shared by the threads and immutable but for each thread's own scratch. */
+/* All that jobs need; shared by the threads and immutable but for each thread's own scratch, and
+ * for the shards that no job is at. */
 struct wk_compute {
     const struct sc_model *model;
-    struct st_shard **shards;    /* [held] in the order of wk_config.held */
+    struct st_shard **shards;    /* by their numbers; NULL: not here */
     struct sc_scratch **scratch; /* [threads] */
     float **maps;                /* [threads] room for one raw map */
     unsigned threads;

@@ -12,11 +12,22 @@ enum wk_link_state {
     WK_REFUSED,
 };
 
+/* What is to become of one shard of the gallery. */
+struct wk_place {
+    uint32_t uses; /* by parts that are not answered, and by jobs */
+    bool leaving;  /* released when nothing uses it; no search begins on it */
+    bool untold;   /* HOLDS is due once we are welcomed */
+};
+
 struct wk_core {
-    struct wk_config config;
+    struct wk_config config; /* but for `held` */
     struct wk_io io;
     const struct cm_log *log;
-    struct wk_held *held; /* config.held points here */
+    struct wk_held *held;    /* [gallery.shards] by their numbers */
+    struct wk_place *places; /* likewise */
+    uint64_t place_epoch;    /* the highest of any PLACE */
+    bool fetching;           /* a shard is being fetched */
+    uint32_t fetching_shard; /* this one */
 
     enum wk_link_state link;
     uint64_t heartbeat_ns;  /* as WELCOME says */
@@ -29,7 +40,7 @@ struct wk_core {
     struct wk_search *head, *tail; /* searches that are not over, oldest first */
     uint32_t searches_count;
     uint64_t arrivals;     /* searches taken so far */
-    uint32_t cursor_held;  /* where the last scoring job read: the next goes on from there */
+    uint32_t cursor_shard; /* where the last scoring job read: the next goes on from there */
     uint64_t cursor_block; /* UINT64_MAX: before the first */
     struct wk_job *jobs;   /* [config.jobs] */
     struct wk_job **idle;  /* [idle_count] those not out */
@@ -47,6 +58,13 @@ static inline uint64_t wk_now(const struct wk_core *w)
     return w->io.now_ns(w->io.ctx);
 }
 
+/* Is the shard here, to stay? Any number may be asked for. */
+static inline bool wk_is_served(const struct wk_core *w, uint32_t shard)
+{
+    return shard < w->config.gallery.shards && w->held[shard].images > 0 &&
+           !w->places[shard].leaving;
+}
+
 /* Images in block `b` of a held shard. */
 static inline uint64_t wk_block_images(const struct wk_held *h, uint64_t b)
 {
@@ -60,6 +78,20 @@ uint64_t wk_link_wakeup_ns(const struct wk_core *w);
 void wk_on_welcome(struct wk_core *w, struct cm_bytes header);
 void wk_on_refuse(struct wk_core *w, struct cm_bytes header);
 void wk_on_rehello(struct wk_core *w);
+/* Sends a packed message and releases it. A failure is no news: silence will tell. */
+enum cm_err wk_send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *packed,
+                           struct cm_error *e);
+
+/* on_place.c: shards come and go. */
+void wk_on_place(struct wk_core *w, struct cm_bytes header);
+void wk_on_dismiss(struct wk_core *w, struct cm_bytes header);
+/* Sends the HOLDS that nobody could be told. */
+void wk_tell_places(struct wk_core *w);
+/* Something needs a held shard; and no longer. A shard on its way out goes with its last use. */
+void wk_use_shard(struct wk_core *w, uint32_t shard);
+void wk_unuse_shard(struct wk_core *w, uint32_t shard);
+/* Ends the fetch that is on its way, if there is one; what came of it is kept. */
+void wk_abandon_fetch(struct wk_core *w);
 
 /* on_search.c: searches come, are cancelled, run out of time. */
 void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload);

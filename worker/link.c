@@ -22,9 +22,8 @@
 #define LEAVING_PERIOD_NS   UINT64_C(100000000)   /* so that REHELLO comes soon */
 #define LEAVING_PATIENCE_NS UINT64_C(1000000000)  /* with a coordinator that has gone itself */
 
-/* Sends a packed message and releases it. A failure is no news: silence will tell. */
-static enum cm_err send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *packed,
-                               struct cm_error *e)
+enum cm_err wk_send_packed(struct wk_core *w, enum cm_err rc, struct pr_buffer *packed,
+                           struct cm_error *e)
 {
     if (!rc) {
         rc = w->io.send(w->io.ctx, pr_buffer_bytes(packed), NULL, e);
@@ -33,6 +32,16 @@ static enum cm_err send_packed(struct wk_core *w, enum cm_err rc, struct pr_buff
     if (rc)
         cm_log(w->log, CM_LOG_DEBUG, "unsent", "msg=\"%s\"", e->text);
     return rc;
+}
+
+/* What is here to stay. What is on its way out goes at once: its searches were dropped. */
+static size_t list_held(const struct wk_core *w, struct pr_held_shard *out)
+{
+    size_t count = 0;
+    for (uint32_t i = 0; i < w->config.gallery.shards; i++)
+        if (wk_is_served(w, i))
+            out[count++] = (struct pr_held_shard){{i}, w->held[i].first_image, w->held[i].images};
+    return count;
 }
 
 static enum cm_err say_hello(struct wk_core *w)
@@ -44,19 +53,18 @@ static enum cm_err say_hello(struct wk_core *w)
         .gallery = w->config.gallery,
         .threads = w->config.threads,
         .credits = w->config.credits,
+        .placed = w->config.placed,
     };
     struct pr_buffer packed;
     struct cm_error e;
     snprintf(hello.node, sizeof hello.node, "%s", w->config.node);
     snprintf(hello.numeric_class, sizeof hello.numeric_class, "%s", w->config.numeric_class);
-    hello.held = calloc(w->config.held_count, sizeof *hello.held);
+    snprintf(hello.endpoint, sizeof hello.endpoint, "%s", w->io.endpoint(w->io.ctx));
+    hello.held = calloc(w->config.gallery.shards, sizeof *hello.held);
     if (!hello.held)
         return CM_ENOMEM; /* the next tick tries again */
-    hello.held_count = w->config.held_count;
-    for (uint32_t i = 0; i < w->config.held_count; i++)
-        hello.held[i] =
-            (struct pr_held_shard){{w->held[i].shard}, w->held[i].first_image, w->held[i].images};
-    enum cm_err rc = send_packed(w, pr_hello_pack(&hello, &packed, &e), &packed, &e);
+    hello.held_count = list_held(w, hello.held);
+    enum cm_err rc = wk_send_packed(w, pr_hello_pack(&hello, &packed, &e), &packed, &e);
     pr_hello_fini(&hello);
     return rc;
 }
@@ -67,10 +75,12 @@ static void say_heartbeat(struct wk_core *w)
         .searches_queued = w->searches_count,
         .searches_done = w->searches_done,
         .pairs_scored = w->pairs_scored,
+        .fetching = w->fetching,
+        .memory_bytes = w->io.memory_bytes(w->io.ctx),
     };
     struct pr_buffer packed;
     struct cm_error e;
-    send_packed(w, pr_heartbeat_pack(&heartbeat, &packed, &e), &packed, &e);
+    wk_send_packed(w, pr_heartbeat_pack(&heartbeat, &packed, &e), &packed, &e);
 }
 
 static void say_leaving(struct wk_core *w)
@@ -78,7 +88,7 @@ static void say_leaving(struct wk_core *w)
     struct pr_control leaving = {.type = PR_LEAVING};
     struct pr_buffer packed;
     struct cm_error e;
-    send_packed(w, pr_control_pack(&leaving, &packed, &e), &packed, &e);
+    wk_send_packed(w, pr_control_pack(&leaving, &packed, &e), &packed, &e);
 }
 
 /* Leaving, and nobody waits for anything of ours any more. */
@@ -90,8 +100,8 @@ static void release(struct wk_core *w)
 
 static void greet_again(struct wk_core *w)
 {
-    wk_drop_searches(w);
     w->link = WK_GREETING;
+    wk_drop_searches(w);
     w->heard_ns = wk_now(w);
     w->doubted_ns = 0;
     w->speak_ns = w->heard_ns;
@@ -177,6 +187,7 @@ void wk_on_welcome(struct wk_core *w, struct cm_bytes header)
     w->speak_ns = wk_now(w) + w->heartbeat_ns;
     cm_log(w->log, CM_LOG_INFO, "welcome", "heartbeat_ms=%u dead_after_ms=%u", welcome.heartbeat_ms,
            welcome.dead_after_ms);
+    wk_tell_places(w);
 }
 
 void wk_on_refuse(struct wk_core *w, struct cm_bytes header)
@@ -210,5 +221,6 @@ void wk_leave(struct wk_core *w)
         say_leaving(w); /* greeting, it comes behind a HELLO that may be on its way */
         w->link = WK_LEAVING;
         w->heard_ns = w->speak_ns = wk_now(w);
+        wk_abandon_fetch(w);
     }
 }

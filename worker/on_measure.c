@@ -29,7 +29,7 @@ static enum cm_err send_scores(struct wk_core *w, const struct wk_search *s,
     const float *scores = part->tally.scores + first;
     struct pr_scores message = {
         .id = s->id,
-        .shard = {w->held[part->held].shard},
+        .shard = {part->shard},
         .first_image = part->tally.first_image + first,
         .count = count,
         .payload_crc32c = cm_crc32c(0, scores, count * sizeof *scores),
@@ -68,8 +68,8 @@ enum cm_err wk_send_no_positives(struct wk_core *w, struct cm_query_id id, uint3
 enum cm_err wk_send_positives(struct wk_core *w, const struct wk_search *s, struct wk_part *part,
                               enum pr_reason reason, struct cm_error *e)
 {
-    const struct wk_held *held = &w->held[part->held];
-    const struct wk_labels labels = {w->io.meta, w->io.ctx, part->held};
+    const struct wk_held *held = &w->held[part->shard];
+    const struct wk_labels labels = {w->io.meta, w->io.ctx, part->shard};
     if (reason)
         return wk_send_no_positives(w, s->id, held->shard, held->images, reason, e);
     enum cm_err rc = s->want_scores ? send_all_scores(w, s, part, e) : CM_OK;

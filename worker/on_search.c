@@ -12,6 +12,8 @@ static void link_search(struct wk_core *w, struct wk_search *s)
     w->tail = s;
     w->searches_count++;
     s->number = ++w->arrivals;
+    for (uint32_t i = 0; i < s->parts_count; i++)
+        wk_use_shard(w, s->parts[i].shard);
 }
 
 void wk_end_search(struct wk_core *w, struct wk_search *s)
@@ -20,6 +22,9 @@ void wk_end_search(struct wk_core *w, struct wk_search *s)
     *(s->next ? &s->next->prev : &w->tail) = s->prev;
     w->searches_count--;
     s->state = WK_OVER;
+    for (uint32_t i = 0; i < s->parts_count; i++)
+        if (!s->parts[i].answered)
+            wk_unuse_shard(w, s->parts[i].shard);
     if (s->jobs_out == 0)
         wk_search_free(s);
 }
@@ -36,8 +41,8 @@ static enum cm_err label_hits(const struct wk_core *w, struct wk_part *part, str
     cm_topk_sort(&part->topk);
     for (size_t i = 0; i < part->topk.count; i++) {
         struct cm_hit hit = part->topk.hits[i];
-        uint64_t number = hit.image - w->held[part->held].first_image;
-        (*out)[i] = (struct pr_hit){hit, w->io.meta(w->io.ctx, part->held, number)};
+        uint64_t number = hit.image - w->held[part->shard].first_image;
+        (*out)[i] = (struct pr_hit){hit, w->io.meta(w->io.ctx, part->shard, number)};
     }
     return CM_OK;
 }
@@ -59,10 +64,10 @@ static enum cm_err send_part(struct wk_core *w, const struct wk_search *s, struc
 {
     struct pr_result result = {
         .id = s->id,
-        .shard = {w->held[part->held].shard},
+        .shard = {part->shard},
         .reason = reason,
         .images_scored = part->images_scored,
-        .images = w->held[part->held].images,
+        .images = w->held[part->shard].images,
         .overflowed = part->overflowed,
         .queue_us = s->queue_us,
         .project_us = s->project_us,
@@ -90,13 +95,10 @@ static void decline(struct wk_core *w, struct cm_query_id id, bool measure, uint
 
 void wk_decline(struct wk_core *w, const struct wk_ask *ask, enum pr_reason reason)
 {
-    uint32_t at = 0;
     for (size_t i = 0; i < ask->shards_count; i++) {
         uint32_t shard = ask->shards[i].v;
-        while (at < w->config.held_count && w->held[at].shard < shard)
-            at++;
-        bool here = at < w->config.held_count && w->held[at].shard == shard;
-        decline(w, ask->id, ask->measure, shard, here ? w->held[at].images : 0, reason);
+        decline(w, ask->id, ask->measure, shard, wk_is_served(w, shard) ? w->held[shard].images : 0,
+                reason);
     }
 }
 
@@ -115,7 +117,7 @@ void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part
                     enum pr_reason reason)
 {
     struct cm_error e;
-    const struct wk_held *held = &w->held[part->held];
+    const struct wk_held *held = &w->held[part->shard];
     if (part->answered)
         return;
     enum cm_err rc =
@@ -129,41 +131,31 @@ void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part
     part->told = s->measure && !rc && !reason;
     if (!part->told)
         wk_tally_fini(&part->tally); /* somebody else is asked for the shard */
+    wk_unuse_shard(w, part->shard);
     if (--s->parts_open == 0)
         finish_scoring(w, s);
 }
 
-/* Where the shards asked for stand among those held; both ascend. */
-static enum cm_err find_held(const struct wk_core *w, const struct wk_ask *ask, uint32_t *held_of,
-                             struct cm_error *e)
+static enum cm_err check_held(const struct wk_core *w, const struct wk_ask *ask, struct cm_error *e)
 {
-    uint32_t at = 0;
-    for (size_t i = 0; i < ask->shards_count; i++) {
-        while (at < w->config.held_count && w->held[at].shard < ask->shards[i].v)
-            at++;
-        if (at == w->config.held_count || w->held[at].shard != ask->shards[i].v)
+    for (size_t i = 0; i < ask->shards_count; i++)
+        if (!wk_is_served(w, ask->shards[i].v))
             return cm_fail(e, CM_EMISMATCH, "a search of shard %u, which is not here",
                            ask->shards[i].v);
-        held_of[i] = at;
-    }
     return CM_OK;
 }
 
 static enum cm_err take(struct wk_core *w, const struct wk_ask *ask, struct cm_blob *map,
                         struct cm_error *e)
 {
-    void *held_of;
     struct wk_search *s;
-    enum cm_err rc = cm_new(&held_of, ask->shards_count, sizeof(uint32_t), e);
-    if (!rc)
-        rc = find_held(w, ask, held_of, e);
+    enum cm_err rc = check_held(w, ask, e);
     if (!rc && w->searches_count >= w->config.credits)
         rc = cm_fail(e, CM_EBUSY, "more searches than the %u credits granted", w->config.credits);
     if (!rc)
-        rc = wk_search_new(&s, ask, held_of, &w->config, map, wk_now(w), e);
+        rc = wk_search_new(&s, ask, w->held, w->config.packed_bytes, map, wk_now(w), e);
     if (!rc)
         link_search(w, s);
-    free(held_of);
     return rc;
 }
 

@@ -44,22 +44,22 @@ static void start_projection(struct wk_core *w, struct wk_search *s)
  * still needs it, so that the disk is read in order. */
 static bool follow_cursor(const struct wk_core *w, struct wk_search *s, uint64_t *block)
 {
-    const struct wk_part *part = wk_search_part(s, w->cursor_held);
+    const struct wk_part *part = wk_search_part(s, w->cursor_shard);
     *block = w->cursor_block + 1;
-    return part && *block < w->held[w->cursor_held].blocks && !part->taken[*block];
+    return part && *block < w->held[w->cursor_shard].blocks && !part->taken[*block];
 }
 
 /* A block that this search needs and nobody has taken for it. False if there is none. */
-static bool find_block(struct wk_core *w, struct wk_search *s, uint32_t *held, uint64_t *block)
+static bool find_block(struct wk_core *w, struct wk_search *s, uint32_t *shard, uint64_t *block)
 {
     if (follow_cursor(w, s, block)) {
-        *held = w->cursor_held;
+        *shard = w->cursor_shard;
         return true;
     }
     for (uint32_t i = 0; i < s->parts_count; i++) {
         struct wk_part *part = &s->parts[i];
-        *held = part->held;
-        *block = wk_part_free_block(part, w->held[part->held].blocks);
+        *shard = part->shard;
+        *block = wk_part_free_block(part, w->held[part->shard].blocks);
         if (*block != UINT64_MAX)
             return true;
     }
@@ -97,18 +97,18 @@ static void meet_company(const struct wk_core *w, struct wk_search *s)
     s->patience = images - images / PATIENCE_SPARED;
 }
 
-static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t held,
+static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t shard,
                           uint64_t block)
 {
     struct wk_job *job = take_idle(w);
-    uint64_t images = wk_block_images(&w->held[held], block);
+    uint64_t images = wk_block_images(&w->held[shard], block);
     job->kind = WK_JOB_SCORE;
-    job->held = held;
+    job->shard = shard;
     job->block = block;
     for (struct wk_search *s = oldest; s && job->queries_count < CM_BATCH_QUERIES_MAX;
          s = s->next) {
         bool joins = s->state == WK_SCORING && s->measure == oldest->measure;
-        struct wk_part *part = joins ? wk_search_part(s, held) : NULL;
+        struct wk_part *part = joins ? wk_search_part(s, shard) : NULL;
         if (!part || part->taken[block] || !admit(w, s, images))
             continue;
         part->taken[block] = 1;
@@ -121,8 +121,9 @@ static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t 
     CM_ASSERT(job->queries_count > 0);
     for (size_t i = 0; i < job->queries_count; i++) /* not before: they waited for this block */
         job->searches[i]->images_left -= images;
-    w->cursor_held = held;
+    w->cursor_shard = shard;
     w->cursor_block = block;
+    wk_use_shard(w, shard);
     w->io.start(w->io.ctx, job);
 }
 
@@ -131,10 +132,10 @@ static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t 
 static bool schedule_scoring(struct wk_core *w, bool measure)
 {
     for (struct wk_search *s = w->head; s; s = s->next) {
-        uint32_t held;
+        uint32_t shard;
         uint64_t block;
-        if (s->state == WK_SCORING && s->measure == measure && find_block(w, s, &held, &block)) {
-            start_scoring(w, s, held, block);
+        if (s->state == WK_SCORING && s->measure == measure && find_block(w, s, &shard, &block)) {
+            start_scoring(w, s, shard, block);
             return true;
         }
     }
@@ -169,17 +170,17 @@ static void finish_block(struct wk_core *w, const struct wk_job *job, size_t que
     struct wk_search *s = job->searches[query];
     if (s->state == WK_OVER)
         return;
-    const struct wk_held *shard = &w->held[job->held];
-    struct wk_part *part = wk_search_part(s, job->held);
-    uint64_t images = wk_block_images(shard, job->block);
+    const struct wk_held *held = &w->held[job->shard];
+    struct wk_part *part = wk_search_part(s, job->shard);
+    uint64_t images = wk_block_images(held, job->block);
     part->blocks_left--;
     if (s->company == UINT64_MAX)
         meet_company(w, s);
     if (job->outcome) {
         part->corrupt = true;
     } else {
-        wk_part_add(part, s->measure, job->scores[query], images, shard->first_image,
-                    job->block * shard->images_per_block);
+        wk_part_add(part, s->measure, job->scores[query], images, held->first_image,
+                    job->block * held->images_per_block);
         w->pairs_scored += images;
     }
     if (part->blocks_left == 0)
@@ -203,6 +204,8 @@ void wk_on_job_done(struct wk_core *w, struct wk_job *job)
     for (size_t i = 0; job->kind == WK_JOB_SCORE && i < job->queries_count; i++)
         finish_block(w, job, i);
     wk_release_searches(job);
+    if (job->kind == WK_JOB_SCORE)
+        wk_unuse_shard(w, job->shard);
     w->idle[w->idle_count++] = job;
     wk_schedule(w);
 }

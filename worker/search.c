@@ -6,39 +6,38 @@
 #include <math.h>
 #include <stdlib.h>
 
-static enum cm_err init_part(struct wk_part *part, uint32_t held, const struct wk_search *s,
-                             const struct wk_held *shard, struct cm_error *e)
+static enum cm_err init_part(struct wk_part *part, const struct wk_search *s,
+                             const struct wk_held *held, struct cm_error *e)
 {
     void *p;
-    part->held = held;
-    part->blocks_left = shard->blocks;
-    enum cm_err rc = cm_new(&p, shard->blocks, sizeof *part->taken, e);
+    part->shard = held->shard;
+    part->blocks_left = held->blocks;
+    enum cm_err rc = cm_new(&p, held->blocks, sizeof *part->taken, e);
     part->taken = p;
     if (!rc && s->measure)
-        rc = wk_tally_init(&part->tally, shard->first_image, shard->images, e);
+        rc = wk_tally_init(&part->tally, held->first_image, held->images, e);
     if (!rc && !s->measure)
-        rc = cm_topk_init(&part->topk, s->k < shard->images ? s->k : shard->images, e);
+        rc = cm_topk_init(&part->topk, s->k < held->images ? s->k : held->images, e);
     return rc;
 }
 
 static enum cm_err init_parts(struct wk_search *s, const struct wk_ask *ask,
-                              const uint32_t *held_of, const struct wk_config *config,
-                              struct cm_error *e)
+                              const struct wk_held *held, struct cm_error *e)
 {
     void *p;
     enum cm_err rc = cm_new(&p, ask->shards_count, sizeof *s->parts, e);
     s->parts = p;
     for (size_t i = 0; !rc && i < ask->shards_count; i++) {
         s->parts_count = s->parts_open = (uint32_t)i + 1;
-        rc = init_part(&s->parts[i], held_of[i], s, &config->held[held_of[i]], e);
-        s->images = s->images_left += config->held[held_of[i]].images;
+        rc = init_part(&s->parts[i], s, &held[ask->shards[i].v], e);
+        s->images = s->images_left += held[ask->shards[i].v].images;
     }
     return rc;
 }
 
-enum cm_err wk_search_new(struct wk_search **out, const struct wk_ask *ask, const uint32_t *held_of,
-                          const struct wk_config *config, struct cm_blob *map, uint64_t now_ns,
-                          struct cm_error *e)
+enum cm_err wk_search_new(struct wk_search **out, const struct wk_ask *ask,
+                          const struct wk_held *held, size_t packed_bytes, struct cm_blob *map,
+                          uint64_t now_ns, struct cm_error *e)
 {
     void *p;
     enum cm_err rc = cm_new(&p, 1, sizeof **out, e);
@@ -58,9 +57,9 @@ enum cm_err wk_search_new(struct wk_search **out, const struct wk_ask *ask, cons
         .map = cm_blob_ref(map),
         .company = UINT64_MAX,
     };
-    rc = cm_new_aligned(&s->packed, config->packed_bytes, 1, e);
+    rc = cm_new_aligned(&s->packed, packed_bytes, 1, e);
     if (!rc)
-        rc = init_parts(s, ask, held_of, config, e);
+        rc = init_parts(s, ask, held, e);
     if (rc) {
         wk_search_free(s);
         *out = NULL;
@@ -83,18 +82,18 @@ void wk_search_free(struct wk_search *s)
     free(s);
 }
 
-struct wk_part *wk_search_part(struct wk_search *s, uint32_t held)
+struct wk_part *wk_search_part(struct wk_search *s, uint32_t shard)
 {
-    /* Parts ascend by shard, as SEARCH lists them and as held shards stand. */
+    /* Parts ascend by shard, as SEARCH lists them. */
     uint32_t low = 0, high = s->parts_count;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (s->parts[middle].held < held)
+        if (s->parts[middle].shard < shard)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < s->parts_count && s->parts[low].held == held ? &s->parts[low] : NULL;
+    return low < s->parts_count && s->parts[low].shard == shard ? &s->parts[low] : NULL;
 }
 
 uint64_t wk_part_free_block(struct wk_part *part, uint64_t blocks)

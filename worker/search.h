@@ -41,7 +41,7 @@ struct wk_ask {
 
 /* One shard of a search. */
 struct wk_part {
-    uint32_t held;         /* index into the worker's shards */
+    uint32_t shard;
     uint64_t blocks_left;  /* not yet back, taken or not */
     uint64_t next;         /* no block below it is free */
     uint8_t *taken;        /* [blocks] 1 once a job has it */
@@ -83,15 +83,15 @@ struct wk_search {
     uint64_t patience;    /* images that later ones may still have scored before its own */
 };
 
-/* A search for a message that was checked: every shard is held, and `held_of[i]` says where. Takes
+/* A search for a message that was checked: every shard is one of `held`, the table by number. Takes
  * its own reference to `map`. Errors: CM_ENOMEM. */
-enum cm_err wk_search_new(struct wk_search **out, const struct wk_ask *ask, const uint32_t *held_of,
-                          const struct wk_config *config, struct cm_blob *map, uint64_t now_ns,
-                          struct cm_error *e) __attribute__((warn_unused_result));
+enum cm_err wk_search_new(struct wk_search **out, const struct wk_ask *ask,
+                          const struct wk_held *held, size_t packed_bytes, struct cm_blob *map,
+                          uint64_t now_ns, struct cm_error *e) __attribute__((warn_unused_result));
 void wk_search_free(struct wk_search *s); /* NULL is fine; no job is out */
 
-/* The part for a held shard, or NULL. */
-struct wk_part *wk_search_part(struct wk_search *s, uint32_t held);
+/* The part for a shard, or NULL. */
+struct wk_part *wk_search_part(struct wk_search *s, uint32_t shard);
 
 /* The lowest block of `part` that no job has; UINT64_MAX if there is none. */
 uint64_t wk_part_free_block(struct wk_part *part, uint64_t blocks);

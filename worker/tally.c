@@ -53,7 +53,7 @@ enum cm_err wk_tally_seal(struct wk_tally *t, int64_t pid, int32_t camid,
                           const struct wk_labels *labels, struct cm_error *e)
 {
     for (uint64_t i = 0; i < t->images; i++) {
-        struct cm_image_meta meta = labels->at(labels->ctx, labels->held, i);
+        struct cm_image_meta meta = labels->at(labels->ctx, labels->shard, i);
         bool junk = meta.pid == -1, same_camera = meta.pid == pid && meta.camid == camid;
         t->census.junk += junk;
         t->census.same_camera += same_camera;

@@ -27,9 +27,9 @@ struct wk_tally {
 
 /* Labels of image number `i` of the shard. */
 struct wk_labels {
-    struct cm_image_meta (*at)(void *ctx, uint32_t held, uint64_t i);
+    struct cm_image_meta (*at)(void *ctx, uint32_t shard, uint64_t i);
     void *ctx;
-    uint32_t held;
+    uint32_t shard;
 };
 
 /* Room for a shard's scores. Errors: CM_ENOMEM. */

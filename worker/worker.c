@@ -8,7 +8,6 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define LOG_PERIOD_NS       UINT64_C(1000000000)
 #define FIRST_HEARTBEAT_NS  UINT64_C(1000000000) /* until WELCOME says otherwise */
@@ -29,6 +28,22 @@ static enum cm_err new_jobs(struct wk_core *w, struct cm_error *e)
     return rc;
 }
 
+static enum cm_err new_table(struct wk_core *w, const struct wk_config *config, struct cm_error *e)
+{
+    void *held = NULL, *places = NULL;
+    uint32_t shards = config->gallery.shards;
+    enum cm_err rc = cm_new(&held, shards, sizeof *w->held, e);
+    if (!rc)
+        rc = cm_new(&places, shards, sizeof *w->places, e);
+    w->held = held;
+    w->places = places;
+    for (uint32_t i = 0; !rc && i < shards; i++)
+        w->held[i].shard = i;
+    for (uint32_t i = 0; !rc && i < config->held_count; i++)
+        w->held[config->held[i].shard] = config->held[i];
+    return rc;
+}
+
 enum cm_err wk_new(struct wk_core **out, const struct wk_config *config, const struct wk_io *io,
                    const struct cm_log *log, struct cm_error *e)
 {
@@ -44,14 +59,10 @@ enum cm_err wk_new(struct wk_core **out, const struct wk_config *config, const s
     w->dead_after_ns = FIRST_DEAD_AFTER_NS;
     w->heard_ns = w->speak_ns = wk_now(w);
     w->cursor_block = UINT64_MAX; /* before the first */
-    p = NULL;
-    rc = cm_new(&p, config->held_count, sizeof *w->held, e);
-    w->held = p;
-    if (!rc) {
-        memcpy(w->held, config->held, config->held_count * sizeof *w->held);
-        w->config.held = w->held;
+    w->config.held = NULL;        /* the caller's */
+    rc = new_table(w, config, e);
+    if (!rc)
         rc = new_jobs(w, e);
-    }
     if (rc) {
         wk_free(w);
         *out = NULL;
@@ -63,10 +74,13 @@ void wk_free(struct wk_core *w)
 {
     if (!w)
         return;
+    for (uint32_t i = 0; w->places && i < w->config.gallery.shards; i++)
+        w->places[i].leaving = false; /* nobody is told any more */
     wk_drop_searches(w);
     for (uint32_t i = 0; w->jobs && i < w->config.jobs; i++)
         wk_release_searches(&w->jobs[i]); /* of jobs that never came back */
     free(w->held);
+    free(w->places);
     free(w->jobs);
     free(w->idle);
     free(w);
@@ -112,6 +126,12 @@ void wk_on_message(struct wk_core *w, struct cm_bytes header, struct cm_blob *pa
         return;
     case PR_CANCEL:
         wk_on_cancel(w, envelope.id);
+        return;
+    case PR_PLACE:
+        wk_on_place(w, header);
+        return;
+    case PR_DISMISS:
+        wk_on_dismiss(w, header);
         return;
     default:
         wk_on_garbage(w, "a message that is not for a worker");

@@ -18,6 +18,15 @@
  * An evaluation (MEASURE) is scored the same way, after all searches, and does not mind newcomers;
  * its scores are kept until they are counted (COUNT).
  *
+ * Which shards are here may change while it works, as the coordinator says (PLACE):
+ *
+ *      not here --PLACE, sources--> being fetched --wk_on_fetched--> held --PLACE, no sources--+
+ *         ^  ^                         |                              ^                        v
+ *         |  +---PLACE, no sources-----+                              +--PLACE, sources-- on its
+ * way |                                                                               out: what
+ *         +---- wk_io.release, once no search that began before needs it ---------------- is here
+ *                                                                                       goes on
+ *
  * Pure: no clock, no socket, no thread, no file. Events come in through the functions below,
  * effects go out through struct wk_io. One thread. */
 #ifndef WK_WORKER_H
@@ -30,6 +39,7 @@
 #include "common/types.h"
 #include "proto/wire/hello.h"
 #include "proto/wire/refuse.h"
+#include "proto/wire/sources.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,7 +48,7 @@
 struct wk_core;
 struct wk_search;
 
-/* One shard that this worker holds, as its header says. */
+/* One shard that this worker holds, as its header says. `images` 0: one that it does not. */
 struct wk_held {
     uint32_t shard;
     uint64_t first_image;
@@ -64,7 +74,7 @@ struct wk_job {
     enum cm_dtype dtype;
     void *packed; /* WK_JOB_PROJECT: room for the packed query, CM_ALIGN-aligned */
 
-    uint32_t held; /* WK_JOB_SCORE: index into wk_config.held */
+    uint32_t shard; /* WK_JOB_SCORE */
     uint64_t block;
     const void *queries[CM_BATCH_QUERIES_MAX]; /* WK_JOB_SCORE: packed */
 
@@ -85,9 +95,23 @@ struct wk_io {
     /* Begins a job; wk_on_job_done comes later, never from inside this call. */
     void (*start)(void *ctx, struct wk_job *job);
     /* Labels of image number `i` of a held shard. The name lives as long as the shard. */
-    struct cm_image_meta (*meta)(void *ctx, uint32_t held, uint64_t i);
+    struct cm_image_meta (*meta)(void *ctx, uint32_t shard, uint64_t i);
+    /* Gets a shard from one of these workers: wk_on_fetched or wk_on_fetch_failed comes later,
+     * never from inside this call, unless it is abandoned. At most one is on its way. */
+    void (*fetch)(void *ctx, uint32_t shard, const struct pr_sources *sources);
+    /* Ends the fetch that is on its way without a word. What came of the file is kept, so that it
+     * can go on another time, or is forgotten: the shard is not wanted here any more. */
+    void (*abandon)(void *ctx, bool forget);
+    /* Nothing uses this shard any more, and it is to be here no longer. */
+    void (*release)(void *ctx, uint32_t shard);
+    /* Where other workers fetch from us; "": nowhere. Asked for each HELLO. */
+    const char *(*endpoint)(void *ctx);
+    /* The most memory that the process ever had resident. */
+    uint64_t (*memory_bytes)(void *ctx);
     /* The coordinator wants no such worker, for good: the process should end. */
     void (*refused)(void *ctx, enum pr_refusal reason, const char *text);
+    /* The coordinator has let us go, and wk_leave was done: the process should end once idle. */
+    void (*dismissed)(void *ctx);
     /* A clock that never goes back. */
     uint64_t (*now_ns)(void *ctx);
 };
@@ -101,7 +125,8 @@ struct wk_config {
     uint32_t jobs;    /* out at a time: a few more than threads, so that none waits */
     uint32_t credits; /* searches taken at a time */
     size_t packed_bytes;
-    const struct wk_held *held; /* [held_count], ascending by shard; copied */
+    bool placed; /* the coordinator says which shards are here; false: just these, always */
+    const struct wk_held *held; /* [held_count] to begin with, ascending by shard; copied */
     uint32_t held_count;
 };
 
@@ -119,6 +144,11 @@ void wk_on_garbage(struct wk_core *w, const char *why);
 
 /* A job came back. */
 void wk_on_job_done(struct wk_core *w, struct wk_job *job);
+
+/* The shard that wk_io.fetch asked for is here, whole and verified: it is served from now on. */
+void wk_on_fetched(struct wk_core *w, const struct wk_held *held);
+/* It cannot be had; `why` is one line for the coordinator's log. */
+void wk_on_fetch_failed(struct wk_core *w, const char *why);
 
 /* Time passed: hello, heartbeats, deadlines, a silent coordinator. Call at wk_next_wakeup_ns or
  * later. */

@@ -1,21 +1,33 @@
 /* worker_uv.c: see worker_uv.h. */
 #include "worker/worker_uv.h"
 
+#include "common/checksum.h"
+#include "common/io/cpu.h"
 #include "common/io/endpoint.h"
 #include "common/io/loop.h"
+#include "common/io/nearby.h"
 #include "common/io/pool.h"
 #include "common/io/service.h"
 #include "common/io/socket.h"
 #include "common/io/watch.h"
 #include "common/mem.h"
 #include "common/ranges.h"
+#include "proto/file/manifest.h"
 #include "worker/compute_uv.h"
+#include "worker/disk_uv.h"
+#include "worker/getter_uv.h"
+#include "worker/giver_uv.h"
+#include "worker/join_uv.h"
+#include "worker/store/folder.h"
+#include "worker/store/verify.h"
 #include "worker/worker.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 enum { ROUTING_ID_BYTES = 16 };
 
@@ -31,11 +43,18 @@ struct edge_job {
 struct edge {
     const struct wk_edge_options *o;
     const struct cm_log *log;
+    struct st_folder folder; /* unless --shards says what is served */
     struct st_gallery gallery;
     struct sc_model *model;
-    struct st_shard **shards; /* [shards_count] those held, ascending */
-    struct wk_held *held;     /* [shards_count] */
-    uint32_t shards_count;
+    struct st_shard **shards; /* [shards of the gallery] NULL: not here */
+    struct wk_held *held;     /* [held_count] to begin with, ascending */
+    uint32_t held_count;
+    uint32_t fetching;         /* shard that is being got */
+    struct st_shard *incoming; /* that, once it was checked; the disk's thread's till then */
+    struct wk_disk *disk;
+    struct wk_getter *getter;
+    bool opening;           /* a shard that is here is being opened again */
+    struct wk_giver *giver; /* NULL: others get nothing here */
     struct wk_compute compute;
     struct io_loop *loop;
     struct io_context *context;
@@ -74,10 +93,28 @@ static void start_job(void *ctx, struct wk_job *job)
     io_pool_submit(edge->pool, &edge->jobs[job->index].io);
 }
 
-static struct cm_image_meta meta(void *ctx, uint32_t held, uint64_t i)
+static struct cm_image_meta meta(void *ctx, uint32_t shard, uint64_t i)
 {
     struct edge *edge = ctx;
-    return st_shard_meta(edge->shards[held], i);
+    return st_shard_meta(edge->shards[shard], i);
+}
+
+static const char *endpoint(void *ctx)
+{
+    const struct edge *edge = ctx;
+    return edge->giver ? wk_giver_endpoint(edge->giver) : "";
+}
+
+static uint64_t memory_bytes(void *ctx)
+{
+    (void)ctx;
+    return io_memory_peak_bytes();
+}
+
+static void dismissed(void *ctx)
+{
+    struct edge *edge = ctx;
+    io_service_stop(edge->service);
 }
 
 static void refused(void *ctx, enum pr_refusal reason, const char *text)
@@ -86,6 +123,161 @@ static void refused(void *ctx, enum pr_refusal reason, const char *text)
     (void)reason;
     cm_fail(&edge->refusal, CM_EREFUSED, "the coordinator refused this worker: %s", text);
     io_loop_stop(edge->loop);
+}
+
+/* --- shards that come and go
+ * --------------------------------------------------------------------------------------------- */
+
+static struct wk_held held_of(const struct st_shard *shard)
+{
+    const struct pr_shard_header *h = st_shard_header(shard);
+    return (struct wk_held){h->shard_index, h->first_image, h->images, h->blocks,
+                            h->images_per_block};
+}
+
+/* On the disk's thread: opens the shard that came, and verifies all of it. */
+static enum cm_err check_shard(void *ctx, const char *part, struct cm_error *e)
+{
+    struct edge *edge = ctx;
+    st_shard_close(edge->incoming); /* of a fetch that was abandoned, or bad */
+    edge->incoming = NULL;
+    enum cm_err rc = st_shard_open_file(&edge->incoming, &edge->gallery, edge->fetching, part, e);
+    if (!rc)
+        rc = st_verify_shard(edge->incoming, e);
+    if (rc) {
+        st_shard_close(edge->incoming);
+        edge->incoming = NULL;
+    }
+    return rc;
+}
+
+/* The shard is here, or not. */
+static void on_got(void *ctx, enum cm_err outcome, const char *why)
+{
+    struct edge *edge = ctx;
+    if (outcome) {
+        wk_on_fetch_failed(edge->core, why);
+    } else {
+        struct wk_held held = held_of(edge->incoming);
+        edge->shards[held.shard] = edge->incoming;
+        edge->incoming = NULL;
+        wk_on_fetched(edge->core, &held);
+    }
+    io_service_settle(edge->service);
+}
+
+/* A job on a file of the folder. */
+struct edge_disk_job {
+    struct wk_disk_job disk;
+    struct edge *edge;
+    uint32_t shard;
+    enum cm_err rc;
+    struct cm_error e;
+};
+
+static void free_disk_job(struct wk_disk_job *disk)
+{
+    free(disk);
+}
+
+static bool submit_disk_job(struct edge *edge, uint32_t shard, void (*work)(struct wk_disk_job *),
+                            void (*done)(struct wk_disk_job *), struct cm_error *e)
+{
+    void *p;
+    if (cm_new(&p, 1, sizeof(struct edge_disk_job), e))
+        return false;
+    struct edge_disk_job *job = p;
+    *job = (struct edge_disk_job){
+        .disk = {.work = work, .done = done, .drop = free_disk_job}, .edge = edge, .shard = shard};
+    wk_disk_submit(edge->disk, &job->disk);
+    return true;
+}
+
+static void work_open(struct wk_disk_job *disk)
+{
+    struct edge_disk_job *job = (struct edge_disk_job *)disk;
+    char file[PR_SHARD_FILE_BYTES];
+    job->rc = check_shard(job->edge, pr_shard_file(job->shard, file), &job->e);
+}
+
+static void on_opened(struct wk_disk_job *disk)
+{
+    struct edge_disk_job job = *(struct edge_disk_job *)disk;
+    free(disk);
+    if (job.edge->opening)
+        on_got(job.edge, job.rc, job.e.text);
+    job.edge->opening = false;
+}
+
+/* A gallery that was imported has every shard in its folder: it only has to be opened again. */
+static void open_again(struct edge *edge, uint32_t shard)
+{
+    struct cm_error e;
+    edge->opening = submit_disk_job(edge, shard, work_open, on_opened, &e);
+    if (!edge->opening)
+        cm_log(edge->log, CM_LOG_ERROR, "fetch_failed", "shard=%u msg=\"%s\"", shard, e.text);
+}
+
+static void fetch(void *ctx, uint32_t shard, const struct pr_sources *sources)
+{
+    struct edge *edge = ctx;
+    char file[PR_SHARD_FILE_BYTES];
+    const struct pr_manifest *m = &edge->gallery.manifest;
+    edge->fetching = shard;
+    if (!edge->folder.own) {
+        open_again(edge, shard);
+        return;
+    }
+    const struct wk_get get = {
+        .plan = {.gallery = m->gallery,
+                 .file = PR_FILE_SHARD,
+                 .shard = shard,
+                 .file_bytes = m->shards[shard].bytes,
+                 .most_bytes = m->shards[shard].bytes,
+                 .bytes_per_s = edge->o->transfer_bytes_per_s,
+                 .sources = *sources},
+        .name = pr_shard_file(shard, file),
+        .publish = true,
+        .ctx = edge,
+        .check = check_shard,
+        .end = on_got,
+    };
+    st_remove_parts(edge->folder.dir, file); /* of shards that were wanted once */
+    wk_getter_start(edge->getter, &get);
+}
+
+static void abandon(void *ctx, bool forget)
+{
+    struct edge *edge = ctx;
+    edge->opening = false;
+    wk_getter_abandon(edge->getter, forget);
+}
+
+static void work_remove(struct wk_disk_job *disk)
+{
+    struct edge_disk_job *job = (struct edge_disk_job *)disk;
+    char file[PR_SHARD_FILE_BYTES];
+    job->rc = st_remove(job->edge->folder.dir, pr_shard_file(job->shard, file), &job->e);
+}
+
+static void on_removed(struct wk_disk_job *disk)
+{
+    const struct edge_disk_job *job = (struct edge_disk_job *)disk;
+    if (job->rc)
+        cm_log(job->edge->log, CM_LOG_WARN, "shard_kept", "shard=%u msg=\"%s\"", job->shard,
+               job->e.text);
+    free(disk);
+}
+
+/* What an import made is never removed, only no longer served. */
+static void release_shard(void *ctx, uint32_t shard)
+{
+    struct edge *edge = ctx;
+    struct cm_error e;
+    st_shard_close(edge->shards[shard]);
+    edge->shards[shard] = NULL;
+    if (edge->folder.own && !submit_disk_job(edge, shard, work_remove, on_removed, &e))
+        cm_log(edge->log, CM_LOG_WARN, "shard_kept", "shard=%u msg=\"%s\"", shard, e.text);
 }
 
 /* --- events
@@ -187,44 +379,74 @@ static void reconnect(void *ctx)
 /* --- set-up and clean-up
  * ---------------------------------------------------------------------------- */
 
-static enum cm_err open_shards(struct edge *edge, const uint32_t *wanted, uint32_t count,
-                               struct cm_error *e)
+/* Opens one shard, to be served from the start. In a store one that is bad, or not what its name
+ * says, is thrown away: it can be got again. */
+static enum cm_err open_shard(struct edge *edge, uint32_t index, struct cm_error *e)
 {
+    char file[PR_SHARD_FILE_BYTES];
+    enum cm_err rc = st_shard_open(&edge->shards[index], &edge->gallery, index, e);
+    if (!rc)
+        edge->held[edge->held_count++] = held_of(edge->shards[index]);
+    if (!rc || !edge->folder.own)
+        return rc;
+    edge->shards[index] = NULL;
+    if (rc == CM_ENOENT)
+        return CM_OK;
+    if (rc == CM_ENOMEM || rc == CM_EIO)
+        return rc;
+    cm_log(edge->log, CM_LOG_WARN, "shard_thrown_away", "shard=%u msg=\"%s\"", index, e->text);
+    return st_remove(edge->folder.dir, pr_shard_file(index, file), e);
+}
+
+static enum cm_err open_shards(struct edge *edge, struct cm_error *e)
+{
+    uint32_t *wanted, count, total = edge->gallery.manifest.shards_count;
     void *shards = NULL, *held = NULL;
-    enum cm_err rc = cm_new(&shards, count, sizeof *edge->shards, e);
+    char all[32];
+    snprintf(all, sizeof all, "0-%u", total - 1);
+    enum cm_err rc =
+        cm_ranges_parse(edge->o->shards ? edge->o->shards : all, total, &wanted, &count, e);
+    if (rc)
+        return cm_wrap(e, rc, "--shards");
+    rc = cm_new(&shards, total, sizeof *edge->shards, e);
     if (!rc)
         rc = cm_new(&held, count, sizeof *edge->held, e);
     edge->shards = shards;
     edge->held = held;
-    for (uint32_t i = 0; !rc && i < count; i++) {
-        rc = st_shard_open(&edge->shards[i], &edge->gallery, wanted[i], e);
-        if (rc)
-            return rc;
-        const struct pr_shard_header *h = st_shard_header(edge->shards[i]);
-        edge->held[i] = (struct wk_held){h->shard_index, h->first_image, h->images, h->blocks,
-                                         h->images_per_block};
-        edge->shards_count = i + 1;
-    }
+    for (uint32_t i = 0; !rc && i < count; i++)
+        rc = open_shard(edge, wanted[i], e);
+    free(wanted);
     return rc;
 }
 
 static enum cm_err open_gallery(struct edge *edge, struct cm_error *e)
 {
-    uint32_t *wanted, count;
     enum cm_err rc = st_gallery_open(&edge->gallery, edge->o->gallery, e);
     if (!rc)
         rc = st_gallery_model(&edge->gallery, &edge->model, e);
+    return rc ? rc : open_shards(edge, e);
+}
+
+/* Listens for other workers, unless --shards alone says what happens here. */
+static enum cm_err open_giver(struct edge *edge, struct cm_error *e)
+{
+    char nearby[IO_ENDPOINT_BYTES];
+    const char *listen = edge->o->listen;
+    unsigned allow = IO_ALLOW_ANY_PORT | (edge->o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0);
+    enum cm_err rc = CM_OK;
+    if (!listen && edge->o->shards)
+        return CM_OK;
+    if (!listen) {
+        rc = io_nearby(edge->o->connect, edge->o->node, nearby, e);
+        listen = nearby;
+    }
+    if (!rc)
+        rc = io_endpoint_check(listen, allow, e);
     if (rc)
         return rc;
-    char all[32];
-    uint32_t total = edge->gallery.manifest.shards_count;
-    snprintf(all, sizeof all, "0-%u", total - 1);
-    rc = cm_ranges_parse(edge->o->shards ? edge->o->shards : all, total, &wanted, &count, e);
-    if (rc)
-        return cm_wrap(e, rc, "--shards");
-    rc = open_shards(edge, wanted, count, e);
-    free(wanted);
-    return rc;
+    const struct wk_giver_options o = {listen, edge->o->gallery, edge->gallery.manifest.gallery,
+                                       edge->gallery.manifest.shards_count};
+    return wk_giver_new(&edge->giver, &o, edge->loop, edge->context, edge->disk, edge->log, e);
 }
 
 static enum cm_err new_jobs(struct edge *edge, struct cm_error *e)
@@ -255,15 +477,31 @@ static enum cm_err new_core(struct edge *edge, struct cm_error *e)
         .jobs = edge->jobs_count,
         .credits = edge->o->credits,
         .packed_bytes = sc_packed_bytes(edge->model),
+        .placed = edge->o->shards == NULL,
         .held = edge->held,
-        .held_count = edge->shards_count,
+        .held_count = edge->held_count,
     };
-    struct wk_io io = {edge, send, reconnect, start_job, meta, refused, now_ns};
+    struct wk_io io = {
+        .ctx = edge,
+        .send = send,
+        .reconnect = reconnect,
+        .start = start_job,
+        .meta = meta,
+        .fetch = fetch,
+        .abandon = abandon,
+        .release = release_shard,
+        .endpoint = endpoint,
+        .memory_bytes = memory_bytes,
+        .refused = refused,
+        .dismissed = dismissed,
+        .now_ns = now_ns,
+    };
     if (getrandom(&config.incarnation, sizeof config.incarnation, 0) < 0)
         return cm_fail_errno(e, errno, "cannot get random bytes");
-    cm_log(edge->log, CM_LOG_INFO, "serving", "gallery=%s shards=%u threads=%u class=%s kernel=%s",
-           edge->o->gallery, edge->shards_count, edge->o->threads, edge->numeric_class,
-           sc_kernel_name(edge->model));
+    cm_log(edge->log, CM_LOG_INFO, "serving",
+           "gallery=%s shards=%u threads=%u class=%s kernel=%s giving=%s", edge->o->gallery,
+           edge->held_count, edge->o->threads, edge->numeric_class, sc_kernel_name(edge->model),
+           edge->giver ? wk_giver_endpoint(edge->giver) : "-");
     return wk_new(&edge->core, &config, &io, edge->log, e);
 }
 
@@ -279,15 +517,33 @@ static enum cm_err start_world(struct edge *edge, struct cm_error *e)
         rc = io_pool_new(&edge->pool, edge->o->threads, wake, edge, e);
     if (!rc)
         rc = io_context_new(&edge->context, 1, e);
+    if (!rc)
+        rc = wk_disk_new(&edge->disk, edge->loop, e);
+    if (!rc)
+        rc = wk_getter_new(&edge->getter, edge->o->gallery,
+                           edge->o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0, edge->loop,
+                           edge->context, edge->disk, edge->log, e);
+    if (!rc)
+        rc = open_giver(edge, e);
     return rc ? rc : dial(edge, e);
+}
+
+/* The folder, with a gallery in it. *stopped: a signal came before that. */
+static enum cm_err open_folder(struct edge *edge, bool *stopped, struct cm_error *e)
+{
+    *stopped = false;
+    edge->folder.fd = -1;
+    if (edge->o->shards)
+        return CM_OK;
+    enum cm_err rc = st_folder_open(&edge->folder, edge->o->gallery, e);
+    if (!rc && !edge->folder.joined)
+        rc = wk_join(edge->o, edge->log, stopped, e);
+    return rc;
 }
 
 static enum cm_err start(struct edge *edge, struct cm_error *e)
 {
-    unsigned allow = edge->o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0;
-    enum cm_err rc = io_endpoint_check(edge->o->connect, allow, e);
-    if (!rc)
-        rc = open_gallery(edge, e);
+    enum cm_err rc = open_gallery(edge, e);
     if (!rc)
         rc = wk_compute_init(&edge->compute, edge->model, edge->shards, edge->o->threads, e);
     if (!rc)
@@ -297,38 +553,74 @@ static enum cm_err start(struct edge *edge, struct cm_error *e)
     return rc ? rc : new_core(edge, e);
 }
 
+static void serve(struct edge *edge, struct cm_error *e)
+{
+    wk_on_tick(edge->core);
+    io_service_settle(edge->service);
+    io_loop_run(edge->loop);
+    if (edge->refusal.code)
+        *e = edge->refusal;
+    else
+        cm_log(edge->log, CM_LOG_INFO, "stopped", "searches_open=%d", !wk_idle(edge->core));
+}
+
 static void clean_up(struct edge *edge)
 {
-    io_pool_free(edge->pool); /* first: its threads use the rest */
-    io_loop_free(edge->loop); /* and with it the watch and its socket */
+    io_pool_free(edge->pool); /* first: its threads use the rest, as the disk's does */
+    wk_disk_free(edge->disk);
+    io_loop_free(edge->loop); /* and with it the watches and their sockets */
+    wk_getter_free(edge->getter);
+    wk_giver_free(edge->giver);
     io_service_free(edge->service);
     wk_free(edge->core);
     io_context_free(edge->context);
     wk_compute_fini(&edge->compute);
-    for (uint32_t i = 0; i < edge->shards_count; i++)
+    for (uint32_t i = 0; edge->shards && i < edge->gallery.manifest.shards_count; i++)
         st_shard_close(edge->shards[i]);
+    st_shard_close(edge->incoming);
     free(edge->shards);
     free(edge->held);
     free(edge->jobs);
     sc_model_free(edge->model);
     st_gallery_close(&edge->gallery);
+    st_folder_close(&edge->folder);
+}
+
+void wk_default_node(char *out, size_t room, const char *gallery)
+{
+    char host[32] = "worker", cwd[4096] = "", where[8192], store[4096];
+    gethostname(host, sizeof host - 1);
+    snprintf(store, sizeof store, "%s/" ST_STORE_FILE, gallery);
+    snprintf(where, sizeof where, "%s/" PR_MANIFEST_FILE, gallery);
+    if (access(where, F_OK) == 0 && access(store, F_OK) != 0) {
+        snprintf(out, room, "%s-%d", host, (int)getpid());
+        return;
+    }
+    if (gallery[0] != '/' && !getcwd(cwd, sizeof cwd))
+        cwd[0] = '\0';
+    snprintf(where, sizeof where, "%s/%s", cwd, gallery);
+    struct cm_fingerprint of = cm_fingerprint_of(where, strlen(where));
+    snprintf(out, room, "%s-%02x%02x%02x%02x", host, of.bytes[0], of.bytes[1], of.bytes[2],
+             of.bytes[3]);
 }
 
 enum cm_err wk_edge_run(const struct wk_edge_options *o, const struct cm_log *log,
                         struct cm_error *e)
 {
     struct edge edge = {.o = o, .log = log};
-    enum cm_err rc = start(&edge, e);
-    if (!rc) {
-        wk_on_tick(edge.core);
-        io_service_settle(edge.service);
-        io_loop_run(edge.loop);
-        if (edge.refusal.code) {
-            *e = edge.refusal;
-            rc = e->code;
-        } else {
-            cm_log(log, CM_LOG_INFO, "stopped", "searches_open=%d", !wk_idle(edge.core));
-        }
+    unsigned allow = o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0;
+    bool stopped = false;
+    enum cm_err rc = io_endpoint_check(o->connect, allow, e);
+    edge.folder.fd = -1;
+    if (!rc)
+        rc = open_folder(&edge, &stopped, e);
+    if (!rc && stopped)
+        cm_log(log, CM_LOG_INFO, "stopped", "searches_open=0");
+    else if (!rc)
+        rc = start(&edge, e);
+    if (!rc && !stopped) {
+        serve(&edge, e);
+        rc = edge.refusal.code;
     }
     clean_up(&edge);
     return rc;

@@ -41,6 +41,15 @@ static void on_drained(void *ctx)
     io_loop_stop(s->loop);
 }
 
+void io_service_stop(struct io_service *s)
+{
+    if (s->stopping)
+        return;
+    s->stopping = true;
+    s->events.on_stop(s->ctx);
+    io_timer_set(s->drain, io_now_ns() + IO_DRAIN_MS * UINT64_C(1000000));
+}
+
 static void on_signal(void *ctx, int signum)
 {
     struct io_service *s = ctx;
@@ -49,9 +58,7 @@ static void on_signal(void *ctx, int signum)
         io_loop_stop(s->loop);
         return;
     }
-    s->stopping = true;
-    s->events.on_stop(s->ctx);
-    io_timer_set(s->drain, io_now_ns() + IO_DRAIN_MS * UINT64_C(1000000));
+    io_service_stop(s);
     io_service_settle(s);
 }
 

@@ -1,8 +1,9 @@
 /* service.h: what a long-running role does beside its own work: sleep until its next event, and end
  * well.
  *
- * The first SIGTERM or SIGINT asks the role to take no more work; the loop ends once the role is
- * idle, or after IO_DRAIN_MS. A second signal ends it at once. The loop's thread only. */
+ * The first SIGTERM or SIGINT, or io_service_stop, asks the role to take no more work; the loop
+ * ends once the role is idle, or after IO_DRAIN_MS. A signal after that ends it at once. The loop's
+ * thread only. */
 #ifndef IO_SERVICE_H
 #define IO_SERVICE_H
 
@@ -34,6 +35,10 @@ enum cm_err io_service_new(struct io_service **out, struct io_loop *l,
 
 /* After the loop was freed, which closes the service's timers and signals. NULL is fine. */
 void io_service_free(struct io_service *s);
+
+/* Begins the end as the first signal does; nothing once that has begun. io_service_settle follows.
+ */
+void io_service_stop(struct io_service *s);
 
 /* Call after every event: arms the timer for the role's next one, or ends the loop. */
 void io_service_settle(struct io_service *s);

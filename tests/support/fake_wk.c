@@ -9,6 +9,7 @@
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* --- the io ----------------------------------------------------------------------------------- */
@@ -39,11 +40,11 @@ static void start(void *ctx, struct wk_job *job)
     f->jobs[f->jobs_out++] = job;
 }
 
-static struct cm_image_meta meta(void *ctx, uint32_t held, uint64_t i)
+static struct cm_image_meta meta(void *ctx, uint32_t shard, uint64_t i)
 {
     struct fake_wk *f = ctx;
-    cr_assert(held < f->held_count && i < f->held[held].images);
-    uint64_t image = f->held[held].first_image + i;
+    cr_assert(shard < FAKE_WK_SHARDS_MAX && i < f->held[shard].images);
+    uint64_t image = f->held[shard].first_image + i;
     struct cm_image_meta m = fake_meta(image, f->names[image]);
     if (f->one_name)
         m.name = f->one_name;
@@ -56,6 +57,54 @@ static void refused(void *ctx, enum pr_refusal reason, const char *text)
     cr_assert(text[0] != '\0');
     f->refusals++;
     f->refusal = reason;
+}
+
+static void dismissed(void *ctx)
+{
+    ((struct fake_wk *)ctx)->dismissals++;
+}
+
+static void fetch(void *ctx, uint32_t shard, const struct pr_sources *sources)
+{
+    struct fake_wk *f = ctx;
+    cr_assert(!f->fetching, "two fetches at a time");
+    cr_assert(f->held[shard].images == 0, "shard %u is fetched although it is here", shard);
+    f->fetching = true;
+    f->fetching_shard = shard;
+    f->sources = *sources;
+    f->fetches++;
+}
+
+static void abandon(void *ctx, bool forget)
+{
+    struct fake_wk *f = ctx;
+    cr_assert(f->fetching, "nothing is being fetched");
+    f->fetching = false;
+    f->abandoned++;
+    f->forgotten += forget;
+}
+
+static void release_shard(void *ctx, uint32_t shard)
+{
+    struct fake_wk *f = ctx;
+    cr_assert(f->held[shard].images > 0, "shard %u is not here", shard);
+    for (size_t i = 0; i < f->jobs_out; i++)
+        cr_assert(f->jobs[i]->kind != WK_JOB_SCORE || f->jobs[i]->shard != shard,
+                  "shard %u is released under a job", shard);
+    f->held[shard].images = 0;
+    f->released[f->releases++ % FAKE_WK_SHARDS_MAX] = shard;
+}
+
+static const char *endpoint(void *ctx)
+{
+    (void)ctx;
+    return FAKE_WK_ENDPOINT;
+}
+
+static uint64_t memory_bytes(void *ctx)
+{
+    (void)ctx;
+    return FAKE_WK_MEMORY_BYTES;
 }
 
 static uint64_t now_ns(void *ctx)
@@ -78,29 +127,32 @@ struct fake_wk_options fake_wk_defaults(void)
     };
 }
 
-static void fill_held(struct fake_wk *f, const struct fake_wk_options *o)
+/* Shard number `i` of the gallery. */
+static struct wk_held shard_of(const struct pr_gallery_info *g, uint32_t i,
+                               uint32_t images_per_block)
 {
-    uint64_t images = o->gallery.images / o->gallery.shards;
-    for (uint32_t i = 0; i < o->shards; i++)
-        f->held[i] = (struct wk_held){
-            .shard = o->first_shard + i,
-            .first_image = (o->first_shard + i) * images,
-            .images = images,
-            .blocks = (images + o->images_per_block - 1) / o->images_per_block,
-            .images_per_block = o->images_per_block,
-        };
-    f->held_count = o->shards;
+    uint64_t images = g->images / g->shards;
+    return (struct wk_held){
+        .shard = i,
+        .first_image = i * images,
+        .images = images,
+        .blocks = (images + images_per_block - 1) / images_per_block,
+        .images_per_block = images_per_block,
+    };
 }
 
 void fake_wk_init(struct fake_wk *f, const struct fake_wk_options *o, uint64_t *clock_ns)
 {
     struct cm_error e;
-    *f = (struct fake_wk){
-        .own_ns = UINT64_C(9000000000), .gallery_images = o->gallery.images, .jobs_max = o->jobs};
+    *f = (struct fake_wk){.own_ns = UINT64_C(9000000000),
+                          .gallery = o->gallery,
+                          .images_per_block = o->images_per_block,
+                          .jobs_max = o->jobs};
     f->clock_ns = clock_ns ? clock_ns : &f->own_ns;
-    cr_assert(o->shards <= FAKE_WK_SHARDS_MAX && o->jobs <= FAKE_WK_JOBS_MAX &&
-              o->gallery.images <= FAKE_WK_IMAGES_MAX);
-    fill_held(f, o);
+    cr_assert(o->first_shard + o->shards <= FAKE_WK_SHARDS_MAX && o->jobs <= FAKE_WK_JOBS_MAX &&
+              o->gallery.shards <= FAKE_WK_SHARDS_MAX && o->gallery.images <= FAKE_WK_IMAGES_MAX);
+    for (uint32_t i = o->first_shard; i < o->first_shard + o->shards; i++)
+        f->held[i] = shard_of(&o->gallery, i, o->images_per_block);
     const struct wk_config config = {
         .node = o->node,
         .incarnation = o->incarnation,
@@ -110,10 +162,25 @@ void fake_wk_init(struct fake_wk *f, const struct fake_wk_options *o, uint64_t *
         .jobs = o->jobs,
         .credits = o->credits,
         .packed_bytes = FAKE_PACKED_BYTES,
-        .held = f->held,
-        .held_count = f->held_count,
+        .placed = o->placed,
+        .held = &f->held[o->first_shard],
+        .held_count = o->shards,
     };
-    const struct wk_io io = {f, send, reconnect, start, meta, refused, now_ns};
+    const struct wk_io io = {
+        .ctx = f,
+        .send = send,
+        .reconnect = reconnect,
+        .start = start,
+        .meta = meta,
+        .fetch = fetch,
+        .abandon = abandon,
+        .release = release_shard,
+        .endpoint = endpoint,
+        .memory_bytes = memory_bytes,
+        .refused = refused,
+        .dismissed = dismissed,
+        .now_ns = now_ns,
+    };
     cr_assert_eq(wk_new(&f->core, &config, &io, NULL, &e), CM_OK, "%s", e.text);
 }
 
@@ -233,6 +300,33 @@ void fake_wk_count(struct fake_wk *f, uint64_t query, const struct pr_positives 
     get(f, pr_count_pack(&count, &packed, NULL), &packed, NULL);
 }
 
+/* --- shards that come and go ------------------------------------------------------------------ */
+
+void fake_wk_place(struct fake_wk *f, uint64_t epoch, uint32_t shard, uint32_t sources)
+{
+    struct pr_place place = {.epoch = epoch, .shard = {shard}, .sources = {.count = sources}};
+    struct pr_buffer packed;
+    for (uint32_t i = 0; i < sources; i++)
+        snprintf(place.sources.endpoints[i], sizeof place.sources.endpoints[i], "ipc://source-%u",
+                 i);
+    get(f, pr_place_pack(&place, &packed, NULL), &packed, NULL);
+}
+
+void fake_wk_fetched(struct fake_wk *f)
+{
+    cr_assert(f->fetching);
+    f->fetching = false;
+    f->held[f->fetching_shard] = shard_of(&f->gallery, f->fetching_shard, f->images_per_block);
+    wk_on_fetched(f->core, &f->held[f->fetching_shard]);
+}
+
+void fake_wk_fetch_failed(struct fake_wk *f, const char *why)
+{
+    cr_assert(f->fetching);
+    f->fetching = false;
+    wk_on_fetch_failed(f->core, why);
+}
+
 /* --- jobs ------------------------------------------------------------------------------------- */
 
 /* Takes job `i` back from the "threads". */
@@ -247,7 +341,7 @@ static struct wk_job *take_job(struct fake_wk *f, size_t i)
 
 static void score(const struct fake_wk *f, struct wk_job *job)
 {
-    const struct wk_held *h = &f->held[job->held];
+    const struct wk_held *h = &f->held[job->shard];
     cr_assert(job->block < h->blocks);
     uint64_t first = job->block * h->images_per_block, left = h->images - first;
     uint64_t count = left < h->images_per_block ? left : h->images_per_block;
@@ -277,13 +371,13 @@ void fake_wk_finish_projection(struct fake_wk *f)
     fake_wk_finish(f, 0);
 }
 
-void fake_wk_finish_block(struct fake_wk *f, uint32_t held, uint64_t block)
+void fake_wk_finish_block(struct fake_wk *f, uint32_t shard, uint64_t block)
 {
     size_t i = 0;
-    while (i < f->jobs_out && (f->jobs[i]->kind != WK_JOB_SCORE || f->jobs[i]->held != held ||
+    while (i < f->jobs_out && (f->jobs[i]->kind != WK_JOB_SCORE || f->jobs[i]->shard != shard ||
                                f->jobs[i]->block != block))
         i++;
-    cr_assert(i < f->jobs_out, "no job is at block %" PRIu64 " of shard %u", block, held);
+    cr_assert(i < f->jobs_out, "no job is at block %" PRIu64 " of shard %u", block, shard);
     fake_wk_finish(f, i);
 }
 
@@ -320,6 +414,16 @@ struct pr_result fake_wk_take_result(struct fake_wk *f)
     cr_assert_eq(pr_result_unpack(m->header, &result, &e), CM_OK, "%s", e.text);
     test_message_free(m);
     return result;
+}
+
+struct pr_holds fake_wk_take_holds(struct fake_wk *f)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, "", PR_HOLDS);
+    struct pr_holds holds;
+    struct cm_error e;
+    cr_assert_eq(pr_holds_unpack(m->header, &holds, &e), CM_OK, "%s", e.text);
+    test_message_free(m);
+    return holds;
 }
 
 struct pr_positives_message fake_wk_take_positives(struct fake_wk *f)

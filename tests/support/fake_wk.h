@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "proto/wire/count.h"
 #include "proto/wire/measure.h"
+#include "proto/wire/place.h"
 #include "proto/wire/positives.h"
 #include "proto/wire/result.h"
 #include "proto/wire/search.h"
@@ -21,7 +22,9 @@ enum {
     FAKE_WK_JOBS_MAX = 16,
     FAKE_WK_IMAGES_MAX = 1200, /* of the gallery */
     FAKE_PACKED_BYTES = 64,
+    FAKE_WK_MEMORY_BYTES = 7654321,
 };
+#define FAKE_WK_ENDPOINT "ipc://fake"
 
 /* What a worker is, for fake_wk_init. */
 struct fake_wk_options {
@@ -33,13 +36,14 @@ struct fake_wk_options {
     uint32_t images_per_block;
     uint32_t jobs;
     uint32_t credits;
+    bool placed;
 };
 
 struct fake_wk {
     struct wk_core *core;
-    struct wk_held held[FAKE_WK_SHARDS_MAX];
-    uint32_t held_count;
-    uint64_t gallery_images;
+    struct wk_held held[FAKE_WK_SHARDS_MAX]; /* by their numbers; images 0: not here */
+    struct pr_gallery_info gallery;
+    uint32_t images_per_block;
     uint32_t jobs_max;
     uint64_t *clock_ns; /* own_ns, or a clock that several share */
     uint64_t own_ns;
@@ -50,6 +54,13 @@ struct fake_wk {
     unsigned reconnects;
     unsigned refusals;
     enum pr_refusal refusal;
+    unsigned dismissals;
+    bool fetching; /* a fetch was asked for, and neither finished nor abandoned */
+    uint32_t fetching_shard;
+    struct pr_sources sources; /* of the last fetch */
+    unsigned fetches, abandoned, forgotten;
+    uint32_t released[FAKE_WK_SHARDS_MAX]; /* [releases] the shards let go of, in order */
+    unsigned releases;
     const char *one_name; /* every image's, if not NULL */
     char names[FAKE_WK_IMAGES_MAX][FAKE_NAME_BYTES];
 };
@@ -83,15 +94,22 @@ void fake_wk_measure(struct fake_wk *f, uint64_t query, int64_t pid, int32_t cam
 void fake_wk_measure_as(struct fake_wk *f, const struct pr_measure *measure, struct cm_blob *map);
 void fake_wk_count(struct fake_wk *f, uint64_t query, const struct pr_positives *positives);
 
-/* Finishes job number `i` of those out, which must be of this kind (and of the held shard and block
+/* Finishes job number `i` of those out, which must be of this kind (and of the shard and block
  * given, if it scores). */
 void fake_wk_finish(struct fake_wk *f, size_t i);
 void fake_wk_finish_projection(struct fake_wk *f);
-void fake_wk_finish_block(struct fake_wk *f, uint32_t held, uint64_t block);
+void fake_wk_finish_block(struct fake_wk *f, uint32_t shard, uint64_t block);
 /* Finishes it badly: the outcome is as given, and the scores are rubbish. */
 void fake_wk_fail(struct fake_wk *f, size_t i, enum cm_err outcome);
 /* Finishes jobs, oldest first, until none is out. */
 void fake_wk_finish_all(struct fake_wk *f);
+
+/* PLACE with this many sources, "ipc://source-0" and so on; 0: let go of it. */
+void fake_wk_place(struct fake_wk *f, uint64_t epoch, uint32_t shard, uint32_t sources);
+/* The shard that is being fetched is here. */
+void fake_wk_fetched(struct fake_wk *f);
+/* It cannot be had. */
+void fake_wk_fetch_failed(struct fake_wk *f, const char *why);
 
 /* Takes the next message, which must be of this type; for a RESULT its content, to pr_result_fini.
  */
@@ -100,5 +118,6 @@ struct pr_result fake_wk_take_result(struct fake_wk *f);
 /* Likewise: to pr_positives_message_fini, to pr_counts_fini. */
 struct pr_positives_message fake_wk_take_positives(struct fake_wk *f);
 struct pr_counts_message fake_wk_take_counts(struct fake_wk *f);
+struct pr_holds fake_wk_take_holds(struct fake_wk *f);
 
 #endif

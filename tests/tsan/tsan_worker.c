@@ -108,9 +108,21 @@ static void start(void *ctx, struct wk_job *job)
     io_pool_submit(d->pool, &d->jobs[job->index].io);
 }
 
-static struct cm_image_meta meta(void *ctx, uint32_t held, uint64_t i)
+static struct cm_image_meta meta(void *ctx, uint32_t shard, uint64_t i)
 {
-    return st_shard_meta(((struct driver *)ctx)->shards[held], i);
+    return st_shard_meta(((struct driver *)ctx)->shards[shard], i);
+}
+
+static const char *endpoint(void *ctx)
+{
+    (void)ctx;
+    return "";
+}
+
+static uint64_t memory_bytes(void *ctx)
+{
+    (void)ctx;
+    return 0;
 }
 
 static void refused(void *ctx, enum pr_refusal reason, const char *text)
@@ -209,7 +221,15 @@ static void new_core(struct driver *d)
         .held = d->held,
         .held_count = SHARDS,
     };
-    const struct wk_io io = {d, send, reconnect, start, meta, refused, now_ns};
+    const struct wk_io io = {.ctx = d,
+                             .send = send,
+                             .reconnect = reconnect,
+                             .start = start,
+                             .meta = meta,
+                             .endpoint = endpoint,
+                             .memory_bytes = memory_bytes,
+                             .refused = refused,
+                             .now_ns = now_ns};
     must(wk_compute_init(&d->compute, d->model, d->shards, THREADS, &e), &e);
     must(io_pool_new(&d->pool, THREADS, NULL, NULL, &e), &e);
     for (size_t i = 0; i < JOBS; i++)

@@ -37,22 +37,28 @@ static enum cm_err read_file(const char *dir, const char *file, size_t max, void
     return rc;
 }
 
-enum cm_err st_gallery_open(struct st_gallery *g, const char *dir, struct cm_error *e)
+enum cm_err st_gallery_open_file(struct st_gallery *g, const char *dir, const char *file,
+                                 struct cm_error *e)
 {
     *g = (struct st_gallery){0};
     void *text;
     size_t size;
-    enum cm_err rc = read_file(dir, PR_MANIFEST_FILE, CM_MANIFEST_BYTES_MAX, &text, &size, e);
+    enum cm_err rc = read_file(dir, file, CM_MANIFEST_BYTES_MAX, &text, &size, e);
     if (rc)
         return cm_wrap(e, rc, "'%s' is not a gallery (make one with 'vitrine import')", dir);
     rc = cm_copy_text(&g->dir, dir, e);
     if (!rc) {
         rc = pr_manifest_read(&g->manifest, text, size, e);
         if (rc)
-            rc = cm_wrap(e, rc, "%s/" PR_MANIFEST_FILE, dir);
+            rc = cm_wrap(e, rc, "%s/%s", dir, file);
     }
     free(text);
     return rc;
+}
+
+enum cm_err st_gallery_open(struct st_gallery *g, const char *dir, struct cm_error *e)
+{
+    return st_gallery_open_file(g, dir, PR_MANIFEST_FILE, e);
 }
 
 void st_gallery_close(struct st_gallery *g)
@@ -86,25 +92,31 @@ static enum cm_err model_of_file(const struct pr_manifest *m, const void *data, 
     return sc_model_load(out, &g, payload, size - sizeof h, e);
 }
 
-enum cm_err st_gallery_model(const struct st_gallery *g, struct sc_model **out, struct cm_error *e)
+enum cm_err st_gallery_model_file(const struct st_gallery *g, const char *file,
+                                  struct sc_model **out, struct cm_error *e)
 {
     *out = NULL;
     void *data;
     size_t size;
     size_t want = PR_PAGE_BYTES + sc_model_block_bytes(&g->manifest.geometry);
-    enum cm_err rc = read_file(g->dir, PR_WEIGHTS_FILE, want, &data, &size, e);
+    enum cm_err rc = read_file(g->dir, file, want, &data, &size, e);
     if (rc)
         return rc;
     rc = model_of_file(&g->manifest, data, size, out, e);
     free(data);
     if (rc)
-        return cm_wrap(e, rc, "%s/" PR_WEIGHTS_FILE, g->dir);
+        return cm_wrap(e, rc, "%s/%s", g->dir, file);
     rc = sc_model_set_precision(*out, g->manifest.precision, e);
     if (rc) {
         sc_model_free(*out);
         *out = NULL;
     }
     return rc;
+}
+
+enum cm_err st_gallery_model(const struct st_gallery *g, struct sc_model **out, struct cm_error *e)
+{
+    return st_gallery_model_file(g, PR_WEIGHTS_FILE, out, e);
 }
 
 enum cm_err st_read_model(const char *path, struct sc_model **out, struct cm_error *e)

@@ -19,11 +19,19 @@ struct st_gallery {
  * pr_manifest_read, CM_EIO, CM_ENOMEM. */
 enum cm_err st_gallery_open(struct st_gallery *g, const char *dir, struct cm_error *e)
     __attribute__((warn_unused_result));
+/* The same from another file of the folder: a manifest that does not have its name yet. */
+enum cm_err st_gallery_open_file(struct st_gallery *g, const char *dir, const char *file,
+                                 struct cm_error *e) __attribute__((warn_unused_result));
 void st_gallery_close(struct st_gallery *g);
 
 /* The model from the gallery's weights file, checked against the manifest. Free with sc_model_free.
  * Errors: CM_ECORRUPT, CM_EVERSION, CM_EMISMATCH, CM_ENOENT, CM_EIO, CM_ENOMEM. */
 enum cm_err st_gallery_model(const struct st_gallery *g, struct sc_model **out, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
+/* The same from another file of the folder. */
+enum cm_err st_gallery_model_file(const struct st_gallery *g, const char *file,
+                                  struct sc_model **out, struct cm_error *e)
     __attribute__((warn_unused_result));
 
 /* A model from trained weights (.safetensors) as users bring them. Free with sc_model_free. Errors,

@@ -102,14 +102,21 @@ static enum cm_err open_file(struct st_shard *s, const struct st_gallery *g, con
 enum cm_err st_shard_open(struct st_shard **out, const struct st_gallery *g, uint32_t index,
                           struct cm_error *e)
 {
-    char file[PR_SHARD_FILE_BYTES], *path = NULL;
+    char file[PR_SHARD_FILE_BYTES];
+    return st_shard_open_file(out, g, index, pr_shard_file(index, file), e);
+}
+
+enum cm_err st_shard_open_file(struct st_shard **out, const struct st_gallery *g, uint32_t index,
+                               const char *file, struct cm_error *e)
+{
+    char *path = NULL;
     void *p;
     enum cm_err rc = cm_new(&p, 1, sizeof **out, e);
     *out = p;
     if (rc)
         return rc;
     (*out)->index = index;
-    rc = st_path(&path, g->dir, pr_shard_file(index, file), e);
+    rc = st_path(&path, g->dir, file, e);
     if (!rc)
         rc = open_file(*out, g, path, e);
     free(path);

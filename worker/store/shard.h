@@ -29,6 +29,11 @@ struct st_block {
  * CM_EIO, CM_ENOMEM. */
 enum cm_err st_shard_open(struct st_shard **out, const struct st_gallery *g, uint32_t index,
                           struct cm_error *e) __attribute__((warn_unused_result));
+/* The same of another file of the folder: a shard that does not have its name yet. It may get it
+ * while it is open. */
+enum cm_err st_shard_open_file(struct st_shard **out, const struct st_gallery *g, uint32_t index,
+                               const char *file, struct cm_error *e)
+    __attribute__((warn_unused_result));
 void st_shard_close(struct st_shard *s); /* NULL is fine; no thread may be in a block */
 
 /* Its header, checked. Any thread. */

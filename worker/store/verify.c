@@ -99,6 +99,27 @@ static enum cm_err verify_shards(struct verify *v, struct cm_error *e)
     return rc;
 }
 
+static void keep_first(void *ctx, const char *text)
+{
+    struct cm_error *e = ctx;
+    if (!e->code)
+        cm_fail(e, CM_ECORRUPT, "%s", text);
+}
+
+enum cm_err st_verify_shard(struct st_shard *s, struct cm_error *e)
+{
+    struct cm_error found = {.code = CM_OK};
+    const struct st_verify_options o = {.fault = keep_first, .ctx = &found};
+    struct st_verified out = {0};
+    struct verify v = {.o = &o, .out = &out};
+    enum cm_err rc = verify_shard(&v, s, e);
+    if (!rc && out.faults > 0) {
+        *e = found;
+        rc = found.code;
+    }
+    return rc;
+}
+
 enum cm_err st_verify(const char *dir, const struct st_verify_options *o, struct st_verified *out,
                       struct cm_error *e)
 {

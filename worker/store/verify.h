@@ -6,6 +6,8 @@
 
 #include <stdint.h>
 
+struct st_shard;
+
 struct st_verify_options {
     /* Called for each thing found wrong: one line that names the file and block. */
     void (*fault)(void *ctx, const char *text);
@@ -28,5 +30,10 @@ struct st_verified {
  * own kind, since nothing else can be judged without it. */
 enum cm_err st_verify(const char *dir, const struct st_verify_options *o, struct st_verified *out,
                       struct cm_error *e) __attribute__((warn_unused_result));
+
+/* Verifies the blocks and the fingerprint of one shard, the rest of which was checked when it was
+ * opened. Errors: CM_ECORRUPT (the first thing found wrong), CM_ENOMEM. */
+enum cm_err st_verify_shard(struct st_shard *s, struct cm_error *e)
+    __attribute__((warn_unused_result));
 
 #endif

@@ -22,7 +22,7 @@ static void count_job(struct tally *t, const struct wk_job *job)
         float query;
         memcpy(&query, job->queries[q], sizeof query);
         cr_assert(query >= 1 && query <= QUERIES, "an unprojected query is scored");
-        t->scored[(size_t)query][job->held][job->block]++;
+        t->scored[(size_t)query][job->shard][job->block]++;
     }
 }
 
