@@ -168,7 +168,7 @@ static void finish_job(struct world *w, struct place *p)
     for (size_t q = 0; job->kind == WK_JOB_SCORE && q < job->queries_count; q++) {
         float query;
         memcpy(&query, job->queries[q], sizeof query);
-        const struct wk_held *h = &p->wk.held[job->held];
+        const struct wk_held *h = &p->wk.held[job->shard];
         for (uint64_t n = job->block * h->images_per_block;
              n < (job->block + 1) * h->images_per_block && n < h->images; n++)
             p->scored[(size_t)query][h->first_image + n] = 1;
