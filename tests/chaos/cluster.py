@@ -141,9 +141,17 @@ class Process:
         if code != (-number if number == signal.SIGKILL else 0):
             raise Broken(f"{self.name} ended with {code} on signal {number}: its log is {self.log}")
 
+    async def ended(self) -> None:
+        """Waits until it ends by itself, with exit code 0."""
+        code = await asyncio.wait_for(self.child.wait(), HEAL_S)
+        self.child = None
+        if code != 0:
+            raise Broken(f"{self.name} ended with {code}: its log is {self.log}")
+
 
 class Cluster:
-    """`workers` workers that hold each of `shards` shards `replicas` times."""
+    """`workers` workers over which a coordinator places `shards` shards, each `replicas` times. The
+    first has the imported gallery, the others begin with empty folders."""
 
     def __init__(self, options, folder: str):
         self.o, self.folder = options, folder
@@ -153,18 +161,21 @@ class Cluster:
         self.endpoint = f"tcp://127.0.0.1:{self.port}"
         self.coordinator = self.process("coordinator", [
             os.path.join(self.bin, "vitrine-coordinator"), "--listen", self.endpoint,
-            "--heartbeat-ms", options.heartbeat_ms, "--dead-after-ms", options.dead_after_ms])
+            "--heartbeat-ms", options.heartbeat_ms, "--dead-after-ms", options.dead_after_ms,
+            "--state", os.path.join(folder, "map"), "--replicas", options.replicas])
         self.workers: list[Process] = []
         self.relays: list[Relay] = []
 
     def process(self, name: str, words: list[object]) -> Process:
         return Process(name, os.path.join(self.folder, f"{name}.log"), words)
 
-    def worker(self, name: str, port: int, shards: list[int]) -> Process:
+    def worker(self, name: str, port: int, gallery: str, *more: object) -> Process:
         return self.process(name, [
             os.path.join(self.bin, "vitrine-worker"), "--connect", f"tcp://127.0.0.1:{port}",
-            "--gallery", self.gallery, "--node", name, "--threads", 1,
-            "--shards", ",".join(map(str, shards))])
+            "--gallery", gallery, "--node", name, "--threads", 1, *more])
+
+    def store(self, name: str) -> str:
+        return os.path.join(self.folder, f"store-{name}")
 
     def vitrine(self, *words: object):
         return run(os.path.join(self.bin, "vitrine"), *words)
@@ -174,22 +185,26 @@ class Cluster:
         for w in range(self.o.workers):
             relay = Relay(self.port)
             await relay.start()
-            shards = [s for s in range(self.o.shards)
-                      if (w - s) % self.o.workers < self.o.replicas]
             self.relays.append(relay)
-            self.workers.append(self.worker(f"w{w}", relay.port, shards))
+            gallery = self.store(f"w{w}") if w > 0 else self.gallery
+            self.workers.append(self.worker(f"w{w}", relay.port, gallery))
             await self.workers[-1].start("event=welcome")
         await self.whole()
 
     async def whole(self) -> None:
-        """Waits until status shows every worker, and with it every shard as often as it should."""
+        """Waits until status shows every worker, and every shard where it should be."""
         for _ in range(HEAL_S * 20):
             self.check()
             code, out, _ = await self.vitrine("status", "--connect", self.endpoint, "--json")
             if code == 0:
                 status = json.loads(out)
                 ready = {w["node"] for w in status["workers"] if w["state"] == "ready"}
-                if ready == {w.name for w in self.workers}:
+                moving = sum(w["moving"] for w in status["workers"])
+                least = min(self.o.replicas, len(ready))
+                held = sum(w["shards"] for w in status["workers"])
+                if (ready == {w.name for w in self.workers} and moving == 0
+                        and status["shards_whole"] == self.o.shards
+                        and held == least * self.o.shards):
                     return
             await asyncio.sleep(0.05)
         raise Broken("the cluster has not become whole again")
