@@ -97,7 +97,8 @@ void wk_abandon_fetch(struct wk_core *w);
 void wk_on_search(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload);
 void wk_on_cancel(struct wk_core *w, struct cm_query_id id);
 /* Takes in what was asked, whose map was checked; on failure every shard of it is declined. Errors:
- * CM_EMISMATCH (a shard that is not here), CM_EBUSY (no credit left), CM_ENOMEM. */
+ * CM_EMISMATCH (a shard that is not here), CM_EBUSY (no credit left), CM_ENOMEM; CM_EEXIST (it came
+ * twice: the first goes on, and nothing is declined). */
 enum cm_err wk_take(struct wk_core *w, const struct wk_ask *ask, struct cm_blob *map,
                     struct cm_error *e);
 /* Says at once of every shard asked for that it will not be scored, so that nobody waits for it. */

@@ -162,6 +162,8 @@ static enum cm_err take(struct wk_core *w, const struct wk_ask *ask, struct cm_b
 enum cm_err wk_take(struct wk_core *w, const struct wk_ask *ask, struct cm_blob *map,
                     struct cm_error *e)
 {
+    if (wk_find_search(w, ask->id)) /* declined, its shards would count here and elsewhere */
+        return cm_fail(e, CM_EEXIST, "search %" PRIu64 " is here already", ask->id.v);
     enum cm_err rc = take(w, ask, map, e);
     bool overload = rc == CM_EBUSY || rc == CM_ENOMEM;
     if (rc)

@@ -167,6 +167,26 @@ Test(wk_measure, declines_what_it_cannot_take)
     fake_wk_fini(&f);
 }
 
+/* Declined the second time, its shards would be asked of others, and counted here all the same. */
+Test(wk_measure, what_comes_twice_counts_once)
+{
+    struct fake_wk f;
+    struct fake_wk_options o = fake_wk_defaults();
+    o.credits = 1;
+    fake_wk_init_ready(&f, &o);
+    fake_wk_measure(&f, 1, PID, CAMID, false, 0, 2);
+    fake_wk_measure(&f, 1, PID, CAMID, false, 0, 2);
+    cr_assert_eq(f.sent.count, 0);
+    fake_wk_finish_all(&f);
+    for (size_t i = 0; i < 2; i++) {
+        struct pr_positives_message m = fake_wk_take_positives(&f);
+        cr_assert_eq(m.reason, PR_REASON_NONE);
+        pr_positives_message_fini(&m);
+    }
+    cr_assert_eq(f.sent.count, 0);
+    fake_wk_fini(&f);
+}
+
 /* Blocks of a search come before those of evaluations that were there first, and are not shared
  * with them. */
 Test(wk_measure, yields_to_searches)
