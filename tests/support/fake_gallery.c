@@ -1,9 +1,9 @@
 /* fake_gallery.c: see fake_gallery.h. */
 #include "tests/support/fake_gallery.h"
 
+#include "common/assert.h"
 #include "tests/support/random.h"
 
-#include <criterion/criterion.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -51,7 +51,7 @@ struct cm_blob *fake_map(uint64_t query)
     const float map[FAKE_MAP_FLOATS] = {(float)query, 1.0f, -2.5f, 0.0f};
     struct cm_blob *blob;
     struct cm_error e;
-    cr_assert_eq(cm_blob_copy(&blob, map, sizeof map, &e), CM_OK);
+    CM_ASSERT(cm_blob_copy(&blob, map, sizeof map, &e) == CM_OK);
     return blob;
 }
 
@@ -86,7 +86,7 @@ size_t fake_ranking(uint64_t query, const unsigned char *covered, uint64_t image
 {
     struct cm_hit *all = calloc(images, sizeof *all);
     size_t count = 0;
-    cr_assert(all != NULL);
+    CM_ASSERT(all != NULL);
     for (uint64_t i = 0; i < images; i++) {
         float score = fake_score(query, i);
         if (covered[i])

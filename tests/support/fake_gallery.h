@@ -1,4 +1,5 @@
-/* fake_gallery.h: a gallery without features: sizes, maps and scores that tests can work out. */
+/* fake_gallery.h: a gallery without features: sizes, maps and scores that tests can work out.
+ * Needs no Criterion. */
 #ifndef TEST_FAKE_GALLERY_H
 #define TEST_FAKE_GALLERY_H
 
