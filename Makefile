@@ -185,6 +185,20 @@ python: all
 	    { echo "make: $(PYTHON) has no PyTorch, NumPy or Pillow: run ops/setup --python" >&2; exit 1; }
 	@VITRINE_BIN="$(abspath $(BIN))" $(PYTHON) tests/python/run.py
 
+# A whole cluster in one process on a fake clock, without Criterion. SEED runs one seed alone; BUG plants
+# a bug in it, TRACE=1 prints every event.
+SEEDS ?= 200
+SIM := $(OUT)/tests/sim
+SIM_LIBS := $(foreach l,coordinator_core worker_core proto common,$(call lib,$(l)))
+
+.PHONY: sim
+sim: ## a simulated cluster under faults: SEEDS (200) and the bugs that they must find; or SEED alone
+sim: $(SIM)
+	@$(SIM) $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) \
+	    $(if $(BUG),--bug $(BUG),$(if $(SEED),,--bugs)) $(if $(TRACE),--trace)
+$(SIM): $(call obj,$(wildcard tests/sim/*.c) tests/support/fake_gallery.c) $(SIM_LIBS)
+	$(link) $(LIBS_PURE)
+
 .PHONY: asan ubsan
 asan: ## every test under the address and leak sanitizer
 ubsan: ## every test under the undefined-behaviour sanitizer

@@ -1,0 +1,402 @@
+/* bugs.c: see bugs.h. */
+#include "tests/sim/bugs.h"
+
+#include "common/assert.h"
+#include "coordinator/evaluation.h"
+#include "proto/wire/hello.h"
+#include "proto/wire/result.h"
+#include "tests/sim/world.h"
+
+#include <string.h>
+
+struct sim_bug {
+    const char *name, *what;
+    unsigned (*into_coordinator)(struct sim *, const struct sim_conn *, struct sim_message *);
+    unsigned (*leaving_coordinator)(struct sim *, struct cm_peer *, struct sim_message *);
+    unsigned (*leaving_worker)(struct sim *, struct sim_worker *, struct sim_message *);
+    bool (*swallows_end)(struct sim *, const struct cm_peer *);
+    void (*job)(struct sim *, struct sim_worker *, struct wk_job *);
+    void (*step)(struct sim *);
+};
+
+/* --- messages unpacked, changed, packed again ------------------------------------------------- */
+
+static void repack(struct sim_message *m, enum cm_err packing, const struct pr_buffer *packed)
+{
+    CM_ASSERT(packing == CM_OK);
+    sim_message_repack(m, packed->data, packed->size);
+}
+
+/* The coordinator gets a message once more than the network brought it. */
+static struct co_gather *get_once(struct sim *sim, const struct sim_conn *from,
+                                  const struct sim_message *m)
+{
+    co_on_message(sim->co.core, &from->peer, m->header, m->payload);
+    return co_find_open(sim->co.core, m->envelope.id);
+}
+
+/* --- bugs of the coordinator ------------------------------------------------------------------ */
+
+/* Another search for which this process owes the shard. */
+static const struct sim_ask *next_ask(const struct sim *sim, uint64_t process, uint32_t shard)
+{
+    for (unsigned i = 0; i < sim->ledger.asks_count; i++) {
+        const struct sim_ask *ask = &sim->ledger.asks[i];
+        if (ask->process == process && ask->shards >> shard & 1 && ask->results_count[shard] == 0)
+            return ask;
+    }
+    return NULL;
+}
+
+static unsigned late_result(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    struct pr_result result;
+    struct pr_buffer packed;
+    struct cm_error e;
+    if (m->envelope.type != PR_RESULT || co_find_open(sim->co.core, m->envelope.id))
+        return 1;
+    CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
+    const struct sim_ask *ask = next_ask(sim, from->process, result.shard.v);
+    if (ask) {
+        result.id.v = ask->id;
+        repack(m, pr_result_pack(&result, &packed, &e), &packed);
+    }
+    pr_result_fini(&result);
+    return 1;
+}
+
+static unsigned result_twice(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    struct pr_result result;
+    struct cm_error e;
+    if (m->envelope.type != PR_RESULT)
+        return 1;
+    struct co_gather *g = get_once(sim, from, m);
+    CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
+    struct co_slot *slot = g ? &g->slots[result.shard.v] : NULL;
+    if (slot && slot->closed && slot->part != CO_NO_PART) {
+        slot->closed = false;
+        g->slots_open++;
+        g->parts[slot->part].open++;
+    }
+    pr_result_fini(&result);
+    return g != NULL;
+}
+
+/* Takes a RESULT in as if its slot had not been given to another worker. */
+static void take_declined(struct co_gather *g, uint32_t part, const struct pr_result *result)
+{
+    struct co_slot *slot = &g->slots[result->shard.v], now = *slot;
+    struct co_part owing = g->parts[part];
+    uint32_t slots_open = g->slots_open, homeless = g->homeless;
+    struct cm_error e;
+    *slot = (struct co_slot){.part = part, .images = now.images};
+    CM_ASSERT(co_gather_on_result(g, owing.member, g->numeric_class, result, &e) == CM_OK);
+    *slot = now;
+    g->parts[part] = owing;
+    g->slots_open = slots_open;
+    g->homeless = homeless;
+}
+
+static unsigned retry_twice(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    struct pr_result result;
+    struct cm_error e;
+    struct co_gather *g = co_find_open(sim->co.core, m->envelope.id);
+    if (m->envelope.type != PR_RESULT || !g)
+        return 1;
+    CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
+    struct co_slot *slot = &g->slots[result.shard.v];
+    uint32_t part = slot->part;
+    g = get_once(sim, from, m);
+    if (g && part != CO_NO_PART && slot->part != part && !slot->closed)
+        take_declined(g, part, &result);
+    pr_result_fini(&result);
+    return 0;
+}
+
+static unsigned counts_twice(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    if (m->envelope.type != PR_COUNTS)
+        return 1;
+    uint32_t member = co_members_find(&sim->co.core->members, &from->peer), p = 0;
+    struct co_gather *g = get_once(sim, from, m);
+    while (g && p < g->parts_count && (g->parts[p].member != member || g->parts[p].open > 0))
+        p++;
+    if (!g || p == g->parts_count)
+        return 0;
+    g->parts[p].open++;
+    g->evaluation->parts_owing++;
+    return 1;
+}
+
+static unsigned hole(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    struct pr_positives_message positives;
+    struct pr_buffer packed;
+    struct cm_error e;
+    (void)sim, (void)from;
+    if (m->envelope.type != PR_POSITIVES)
+        return 1;
+    CM_ASSERT(pr_positives_unpack(m->header, &positives, &e) == CM_OK);
+    if (positives.reason && positives.images > 0) {
+        positives.reason = PR_REASON_NONE;
+        positives.census.valid = positives.images;
+        repack(m, pr_positives_pack(&positives, &packed, &e), &packed);
+    }
+    pr_positives_message_fini(&positives);
+    return 1;
+}
+
+static unsigned no_credits(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    struct pr_hello hello;
+    struct pr_buffer packed;
+    struct cm_error e;
+    (void)sim, (void)from;
+    if (m->envelope.type != PR_HELLO)
+        return 1;
+    CM_ASSERT(pr_hello_unpack(m->header, &hello, &e) == CM_OK);
+    hello.credits *= 3;
+    repack(m, pr_hello_pack(&hello, &packed, &e), &packed);
+    pr_hello_fini(&hello);
+    return 1;
+}
+
+static unsigned no_queue_limit(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    struct co_list *waiting = &sim->co.core->waiting;
+    uint32_t count = waiting->count;
+    if (m->envelope.type != PR_QUERY)
+        return 1;
+    waiting->count = 0;
+    co_on_message(sim->co.core, &from->peer, m->header, m->payload);
+    waiting->count += count;
+    return 0;
+}
+
+static unsigned lost_cancel(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    (void)sim, (void)to;
+    return m->envelope.type != PR_CANCEL;
+}
+
+static unsigned answer_twice(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    (void)sim, (void)to;
+    return m->envelope.type == PR_ANSWER ? 2 : 1;
+}
+
+static unsigned lost_reply(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    (void)to;
+    return m->envelope.type != PR_ANSWER || !sim_chance(sim, 2);
+}
+
+static unsigned short_ranking(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    struct pr_answer answer;
+    struct pr_buffer packed;
+    struct cm_error e;
+    (void)sim, (void)to;
+    if (m->envelope.type != PR_ANSWER)
+        return 1;
+    CM_ASSERT(pr_answer_unpack(m->header, &answer, &e) == CM_OK);
+    if (answer.hits.count > 1 && answer.missing_count > 0) {
+        answer.hits.count--;
+        repack(m, pr_answer_pack(&answer, &packed, &e), &packed);
+    }
+    pr_answer_fini(&answer);
+    return 1;
+}
+
+static unsigned wrong_client(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    const struct sim_host *h = &sim->clients[0].host;
+    if (m->envelope.type == PR_ANSWER && h->conn && sim_chance(sim, 5))
+        *to = h->conn->peer;
+    return 1;
+}
+
+static void count_members(struct sim *sim)
+{
+    if (sim->co.core)
+        sim->co.core->epoch = sim->co.core->members.count;
+}
+
+static void hasty_start(struct sim *sim)
+{
+    if (sim->co.core)
+        sim->co.core->settled = true;
+}
+
+static void no_deadline(struct sim *sim)
+{
+    if (!sim->co.core)
+        return;
+    for (struct co_gather *g = sim->co.core->open.head; g; g = g->next)
+        if (g->arrived_ns % 8 == 0)
+            g->deadline_ns = UINT64_MAX;
+}
+
+/* As it was when common/io/links.c passed over the end of a connection whose peer had dialled
+ * again.
+ */
+static bool untold_end(struct sim *sim, const struct cm_peer *who)
+{
+    return sim_net_find(sim, who) != NULL;
+}
+
+/* --- bugs of the worker ----------------------------------------------------------------------- */
+
+static void corrupt_counts(struct sim *sim, struct sim_worker *w, struct wk_job *job)
+{
+    (void)sim, (void)w;
+    if (job->outcome == CM_ECORRUPT)
+        job->outcome = CM_OK;
+}
+
+static unsigned overclaim(struct sim *sim, struct sim_worker *w, struct sim_message *m)
+{
+    struct pr_result result;
+    struct pr_buffer packed;
+    struct cm_error e;
+    (void)sim, (void)w;
+    if (m->envelope.type != PR_RESULT)
+        return 1;
+    CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
+    if (result.reason && result.images_scored > 0) {
+        result.reason = PR_REASON_NONE;
+        result.images_scored = result.images;
+        repack(m, pr_result_pack(&result, &packed, &e), &packed);
+    }
+    pr_result_fini(&result);
+    return 1;
+}
+
+static void hurried_leaver(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_WORKERS_MAX; i++)
+        if (sim->workers[i].core && sim->workers[i].leaving)
+            sim_worker_end(sim, &sim->workers[i], false);
+}
+
+static const struct sim_bug table[] = {
+    {.name = "late-result",
+     .what = "a RESULT for a search that is over counts for the next one",
+     .into_coordinator = late_result},
+    {.name = "result-twice",
+     .what = "a RESULT that comes twice counts twice",
+     .into_coordinator = result_twice},
+    {.name = "retry-twice",
+     .what =
+         "what a worker scored of a shard before it declined counts beside its replica's RESULT",
+     .into_coordinator = retry_twice},
+    {.name = "counts-twice",
+     .what = "COUNTS that come twice count twice",
+     .into_coordinator = counts_twice},
+    {.name = "hole",
+     .what = "an evaluation goes on over a shard that was not scored",
+     .into_coordinator = hole},
+    {.name = "no-credits",
+     .what = "a worker gets more searches than it granted",
+     .into_coordinator = no_credits},
+    {.name = "no-queue-limit",
+     .what = "any number of queries may wait",
+     .into_coordinator = no_queue_limit},
+    {.name = "lost-cancel",
+     .what = "workers never hear that nobody waits any longer",
+     .leaving_coordinator = lost_cancel},
+    {.name = "answer-twice",
+     .what = "a query is answered twice",
+     .leaving_coordinator = answer_twice},
+    {.name = "lost-reply",
+     .what = "now and then a query is never answered",
+     .leaving_coordinator = lost_reply},
+    {.name = "short-ranking",
+     .what = "a partial answer lacks its last hit",
+     .leaving_coordinator = short_ranking},
+    {.name = "wrong-client",
+     .what = "an answer goes to somebody else",
+     .leaving_coordinator = wrong_client},
+    {.name = "stale-epoch",
+     .what = "the epoch counts the members, and so goes back",
+     .step = count_members},
+    {.name = "hasty-start",
+     .what = "a coordinator that was started again asks whoever is there already",
+     .step = hasty_start},
+    {.name = "no-deadline",
+     .what = "the deadlines of some queries are forgotten",
+     .step = no_deadline},
+    {.name = "untold-end",
+     .what = "a worker whose connection broke is not missed if it dials fast enough",
+     .swallows_end = untold_end},
+    {.name = "overclaim",
+     .what = "a worker that ran out of time says that it scored all",
+     .leaving_worker = overclaim},
+    {.name = "corrupt-counts",
+     .what = "a block that cannot be read is counted",
+     .job = corrupt_counts},
+    {.name = "hurried-leaver",
+     .what = "a worker that leaves does not finish what it has",
+     .step = hurried_leaver},
+};
+
+enum { BUGS = sizeof table / sizeof table[0] };
+
+const struct sim_bug *sim_bug_at(unsigned i)
+{
+    return i < BUGS ? &table[i] : NULL;
+}
+
+const struct sim_bug *sim_bug_named(const char *name)
+{
+    for (unsigned i = 0; i < BUGS; i++)
+        if (strcmp(table[i].name, name) == 0)
+            return &table[i];
+    return NULL;
+}
+
+const char *sim_bug_name(const struct sim_bug *bug)
+{
+    return bug->name;
+}
+
+const char *sim_bug_what(const struct sim_bug *bug)
+{
+    return bug->what;
+}
+
+unsigned sim_bug_into_coordinator(struct sim *sim, const struct sim_conn *from,
+                                  struct sim_message *m)
+{
+    return sim->bug && sim->bug->into_coordinator ? sim->bug->into_coordinator(sim, from, m) : 1;
+}
+
+unsigned sim_bug_leaving_coordinator(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    bool asked = sim->bug && sim->bug->leaving_coordinator;
+    return asked ? sim->bug->leaving_coordinator(sim, to, m) : 1;
+}
+
+unsigned sim_bug_leaving_worker(struct sim *sim, struct sim_worker *w, struct sim_message *m)
+{
+    return sim->bug && sim->bug->leaving_worker ? sim->bug->leaving_worker(sim, w, m) : 1;
+}
+
+bool sim_bug_swallows_end(struct sim *sim, const struct cm_peer *who)
+{
+    return sim->bug && sim->bug->swallows_end && sim->bug->swallows_end(sim, who);
+}
+
+void sim_bug_job(struct sim *sim, struct sim_worker *w, struct wk_job *job)
+{
+    if (sim->bug && sim->bug->job)
+        sim->bug->job(sim, w, job);
+}
+
+void sim_bug_step(struct sim *sim)
+{
+    if (sim->bug && sim->bug->step)
+        sim->bug->step(sim);
+}
