@@ -60,8 +60,6 @@ static void score(struct wk_compute *c, struct wk_job *job, unsigned thread,
     struct cm_error e;
     struct st_block block;
     struct st_shard *shard = c->shards[job->shard];
-    if (job->block + 1 < st_shard_header(shard)->blocks)
-        st_shard_prefetch(shard, job->block + 1);
     job->outcome = st_shard_block(shard, job->block, &block, &e);
     for (size_t q = 0; !job->outcome && q < job->queries_count; q++)
         sc_score(c->model, c->scratch[thread], job->queries[q], block.images, block.stride,

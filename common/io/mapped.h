@@ -18,7 +18,8 @@
 
 struct io_map;
 
-/* Maps the whole of a regular file, at its present size. Any thread. Errors: those of
+/* Maps the whole of a regular file, at its present size. What memory does not hold is read when it
+ * is touched, and ahead of a reader that goes in order. Any thread. Errors: those of
  * cm_fail_errno; CM_EFORMAT (empty, or not a regular file), CM_ELIMIT (too many maps are open),
  * CM_ENOMEM. */
 enum cm_err io_map_open(struct io_map **out, const char *path, struct cm_error *e)
@@ -34,8 +35,5 @@ size_t io_map_size(const struct io_map *m);
  * something else: a page of it ever faulted, or the file is now shorter. The range lies within the
  * map. Any thread; a few hundred nanoseconds. */
 bool io_map_faulted(const struct io_map *m, size_t offset, size_t size);
-
-/* Asks the kernel to read the range ahead; returns at once. Any thread. */
-void io_map_prefetch(const struct io_map *m, size_t offset, size_t size);
 
 #endif

@@ -192,11 +192,6 @@ bool st_shard_block_held(struct st_shard *s, uint64_t b)
     return false;
 }
 
-void st_shard_prefetch(const struct st_shard *s, uint64_t b)
-{
-    io_map_prefetch(s->map, pr_block_offset(&s->header, b), pr_block_bytes(&s->header, b));
-}
-
 struct cm_fingerprint st_shard_block_fingerprint(const struct st_shard *s, uint64_t b)
 {
     return cm_fingerprint_of(bytes_at(s, pr_block_offset(&s->header, b)),

@@ -51,9 +51,6 @@ enum cm_err st_shard_block(struct st_shard *s, uint64_t b, struct st_block *out,
  * computed must be thrown away; the block is then corrupt. Any thread. */
 bool st_shard_block_held(struct st_shard *s, uint64_t b);
 
-/* Has the kernel read block `b` ahead. Returns at once. Any thread. */
-void st_shard_prefetch(const struct st_shard *s, uint64_t b);
-
 /* The fingerprint of block `b` as it is now, for verification; reads all of it. */
 struct cm_fingerprint st_shard_block_fingerprint(const struct st_shard *s, uint64_t b);
 /* And of the metadata section as it was read. */

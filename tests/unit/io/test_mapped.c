@@ -51,7 +51,6 @@ Test(io_mapped, shows_the_file)
     char path[128];
     struct io_map *m = map_pages(scratch_path(&s, "", "f", path), PAGES);
     cr_assert_eq(io_map_size(m), PAGES * page_bytes());
-    io_map_prefetch(m, 5, io_map_size(m) - 5);
     cr_assert_eq(sum_of(m), 55 * page_bytes());
     cr_assert_not(io_map_faulted(m, 0, io_map_size(m)));
     cr_assert_not(io_map_faulted(m, io_map_size(m), 0));
