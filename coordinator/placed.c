@@ -94,11 +94,14 @@ static enum cm_err save(struct co_core *c, struct cm_error *e)
     return rc;
 }
 
-/* Saves; if that fails no order is given until it succeeds. */
+/* Begins an epoch and saves. If that fails the old one stays, since nobody may see one that a
+ * restart would not remember, and no order is given until it succeeds. */
 static void save_or_wait(struct co_core *c)
 {
     struct cm_error e;
+    c->epoch++;
     bool failed = save(c, &e) != CM_OK;
+    c->epoch -= failed;
     if (failed && !c->unsaved)
         cm_log(c->log, CM_LOG_ERROR, "map_unsaved",
                "msg=\"%s\" effect=\"no shard moves until it can be saved\"", e.text);
@@ -118,9 +121,10 @@ enum cm_err co_restore(struct co_core *c, const struct pr_map *map, struct cm_er
 
 void co_next_epoch(struct co_core *c)
 {
-    c->epoch++;
     if (c->config.places)
         save_or_wait(c);
+    else
+        c->epoch++;
 }
 
 /* co_has_shard: is the node's worker here, and has it the shard? */

@@ -4,6 +4,7 @@
 #include "common/assert.h"
 #include "coordinator/evaluation.h"
 #include "proto/wire/hello.h"
+#include "proto/wire/place.h"
 #include "proto/wire/result.h"
 #include "tests/sim/world.h"
 
@@ -17,6 +18,7 @@ struct sim_bug {
     bool (*swallows_end)(struct sim *, const struct cm_peer *);
     void (*job)(struct sim *, struct sim_worker *, struct wk_job *);
     void (*step)(struct sim *);
+    bool forgets_map, trusts_parts;
 };
 
 /* --- messages unpacked, changed, packed again ------------------------------------------------- */
@@ -281,6 +283,25 @@ static void hurried_leaver(struct sim *sim)
             sim_worker_end(sim, &sim->workers[i], false);
 }
 
+/* The coordinator lets go of a shard as soon as its new home was told to get it. */
+static unsigned hasty_drop(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    struct pr_place place;
+    struct pr_buffer packed;
+    struct cm_error e;
+    if (m->envelope.type != PR_PLACE || pr_place_unpack(m->header, &place, &e))
+        return 1;
+    for (uint32_t i = 0; place.sources.count > 0 && i < sim->co.core->members.end; i++) {
+        const struct co_member *member = &sim->co.core->members.slots[i];
+        if (!member->used || strcmp(member->hello.endpoint, place.sources.endpoints[0]) != 0)
+            continue;
+        place.sources.count = 0;
+        *to = member->peer;
+        repack(m, pr_place_pack(&place, &packed, &e), &packed);
+    }
+    return 1;
+}
+
 static const struct sim_bug table[] = {
     {.name = "late-result",
      .what = "a RESULT for a search that is over counts for the next one",
@@ -337,6 +358,15 @@ static const struct sim_bug table[] = {
     {.name = "corrupt-counts",
      .what = "a block that cannot be read is counted",
      .job = corrupt_counts},
+    {.name = "forgotten-map",
+     .what = "the map is saved once, and never again",
+     .forgets_map = true},
+    {.name = "half-owned",
+     .what = "a shard of which a part is there is served after a crash",
+     .trusts_parts = true},
+    {.name = "hasty-drop",
+     .what = "a shard is let go of before its new home has it",
+     .leaving_coordinator = hasty_drop},
     {.name = "hurried-leaver",
      .what = "a worker that leaves does not finish what it has",
      .step = hurried_leaver},
@@ -393,6 +423,16 @@ void sim_bug_job(struct sim *sim, struct sim_worker *w, struct wk_job *job)
 {
     if (sim->bug && sim->bug->job)
         sim->bug->job(sim, w, job);
+}
+
+bool sim_bug_forgets_map(const struct sim *sim)
+{
+    return sim->bug && sim->bug->forgets_map;
+}
+
+bool sim_bug_trusts_parts(const struct sim *sim)
+{
+    return sim->bug && sim->bug->trusts_parts;
 }
 
 void sim_bug_step(struct sim *sim)

@@ -30,4 +30,8 @@ void sim_bug_job(struct sim *sim, struct sim_worker *w, struct wk_job *job);
 /* Before each step. */
 void sim_bug_step(struct sim *sim);
 
+/* Does the coordinator forget its map, and a worker take what is half there for whole? */
+bool sim_bug_forgets_map(const struct sim *sim);
+bool sim_bug_trusts_parts(const struct sim *sim);
+
 #endif

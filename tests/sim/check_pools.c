@@ -62,8 +62,8 @@ static void check_worker(struct sim *sim, const struct sim_worker *w)
 {
     uint32_t credits = sim->plan.places[w->place].credits;
     uint64_t scores = 0, hits = 0, images = 0;
-    for (uint32_t h = 0; h < w->held_count; h++)
-        images += w->held[h].images;
+    for (uint32_t s = 0; s < sim->plan.gallery.shards; s++)
+        images += sim->plan.shards[s].images;
     for (const struct wk_search *s = w->core->head; s; s = s->next)
         for (uint32_t p = 0; p < s->parts_count; p++) {
             scores += s->parts[p].tally.images;

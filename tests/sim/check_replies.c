@@ -27,6 +27,10 @@ static void check_epoch(struct sim *sim, const struct sim_message *m)
     if (epoch < sim->co.epoch)
         sim_fail(sim, "epoch %" PRIu64 " after epoch %" PRIu64, epoch, sim->co.epoch);
     sim->co.epoch = epoch;
+    if (sim->plan.places_shards && epoch < sim->state.epoch)
+        sim_fail(sim, "epoch %" PRIu64 " after epoch %" PRIu64 " of an earlier life", epoch,
+                 sim->state.epoch);
+    sim->state.epoch = epoch;
 }
 
 /* Nobody is asked before every shard was served once, or the time to wait for that is over. */
@@ -99,6 +103,9 @@ void sim_check_sent(struct sim *sim, const struct cm_peer *to, const struct sim_
 {
     check_epoch(sim, m);
     check_settled(sim, m->envelope.type);
+    struct cm_peer operator= sim_peer("operator");
+    if (cm_peer_equal(to, &operator))
+        return;
     switch (m->envelope.type) {
     case PR_SEARCH:
     case PR_MEASURE:

@@ -34,6 +34,8 @@ bool sim_is_whole(struct sim *sim, char *why, size_t size)
     const struct co_core *c = sim->co.core;
     bool whole =
         c->members.count == sim->plan.places_count && c->map.covered == c->map.shards_count;
+    if (whole && sim->plan.places_shards)
+        return sim_is_placed(sim, why, size);
     if (!whole)
         snprintf(why, size, "%u members hold %u of %u shards", c->members.count, c->map.covered,
                  c->map.shards_count);

@@ -2,9 +2,12 @@
 #include "tests/sim/coordinator.h"
 
 #include "common/assert.h"
+#include "proto/file/map.h"
 #include "tests/sim/bugs.h"
 #include "tests/sim/checks.h"
 #include "tests/sim/world.h"
+
+#include <string.h>
 
 #define RESTART_MIN_NS (100 * SIM_MS)
 #define RESTART_MAX_NS (3000 * SIM_MS)
@@ -44,19 +47,50 @@ static uint64_t memory_bytes(void *ctx)
 
 /* --- its life --------------------------------------------------------------------------------- */
 
+/* What an earlier life saved. */
+static bool read_map(struct sim *sim, struct pr_map *map)
+{
+    struct cm_error e;
+    *map = (struct pr_map){0};
+    if (!sim->plan.places_shards || !sim->state.text)
+        return false;
+    CM_ASSERT(pr_map_read(map, sim->state.text, strlen(sim->state.text), &e) == CM_OK);
+    return true;
+}
+
+/* It does not start while it cannot save. */
+static bool may_start(const struct sim *sim)
+{
+    return !sim->plan.places_shards || sim->now_ns >= sim->state.full_until_ns;
+}
+
 void sim_coordinator_start(struct sim *sim)
 {
     struct cm_error e;
+    struct pr_map map;
+    if (!may_start(sim)) {
+        sim->co.start_ns = sim->now_ns + RESTART_MAX_NS;
+        return;
+    }
+    bool found = read_map(sim, &map);
     const struct co_config config = {
+        .places = sim->plan.places_shards,
+        .replicas = sim->plan.replicas,
+        .replace_after_ns = sim->plan.replace_after_ns,
+        .map = found ? &map : NULL,
         .heartbeat_ns = sim->plan.heartbeat_ns,
         .dead_after_ns = sim->plan.dead_after_ns,
         .settle_ns = sim->plan.settle_ns,
         .first_id = test_random_bits(&sim->random),
     };
-    const struct co_io io = {
-        .ctx = sim, .send = send, .now_ns = now_ns, .memory_bytes = memory_bytes};
+    const struct co_io io = {.ctx = sim,
+                             .send = send,
+                             .now_ns = now_ns,
+                             .memory_bytes = memory_bytes,
+                             .save = sim_state_save};
     sim->co = (struct sim_coordinator){.start_ns = sim->now_ns};
     CM_ASSERT(co_new(&sim->co.core, &config, &io, NULL, &e) == CM_OK);
+    pr_map_fini(&map);
     sim_note(sim, "co starts");
 }
 

@@ -69,8 +69,8 @@ static void start_twin(struct sim *sim)
 {
     struct sim_worker *w = some_worker(sim);
     unsigned i = 0;
-    if (!w || sim_workers_at(sim, w->place) != 1)
-        return;
+    if (!w || sim_workers_at(sim, w->place) != 1 || sim->plan.places_shards)
+        return; /* the second one would not get the lock of the store */
     while (i < SIM_WORKERS_MAX && sim->workers[i].core)
         i++;
     if (i == SIM_WORKERS_MAX)
@@ -182,7 +182,9 @@ static void corrupt_block(struct sim *sim)
     struct sim_worker *w = some_worker(sim);
     if (!w)
         return;
-    uint64_t shard = sim_below(sim, w->held_count);
+    uint64_t shard = sim_below(sim, sim->plan.gallery.shards);
+    if (w->held[shard].images == 0)
+        return;
     sim_note(sim, "%s cannot read a block of shard %u", w->host.name, w->held[shard].shard);
     w->bad_blocks[shard] |= UINT64_C(1) << sim_below(sim, w->held[shard].blocks);
 }
@@ -210,6 +212,13 @@ static void flood(struct sim *sim)
         sim_client_flood(sim, c);
 }
 
+/* The coordinator's disk is full. */
+static void fill_disk(struct sim *sim)
+{
+    sim_note(sim, "the coordinator's disk is full");
+    sim->state.full_until_ns = some_while(sim);
+}
+
 struct fault {
     const char *name;
     uint32_t excuses; /* reasons that replies may give from then on */
@@ -234,6 +243,9 @@ static const struct fault table[] = {
     {"corrupt", CORRUPT, corrupt_block},
     {"garbage", 0, send_garbage},
     {"flood", 0, flood},
+    {"drain", 0, sim_operate_drain},
+    {"replicas", 0, sim_operate_replicas},
+    {"full-disk", 0, fill_disk},
 };
 
 enum { FAULTS = sizeof table / sizeof table[0] };
@@ -267,6 +279,7 @@ void sim_faults_heal(struct sim *sim)
     for (unsigned i = 0; i < SIM_WORKERS_MAX; i++)
         for (uint32_t s = 0; s < SIM_SHARDS_MAX; s++)
             sim->workers[i].bad_blocks[s] = 0;
+    sim->state.full_until_ns = 0;
     if (sim->co.frozen_until_ns > sim->now_ns)
         sim->co.frozen_until_ns = sim->now_ns;
 }

@@ -90,6 +90,23 @@ static void draw_faults(struct sim_plan *p, struct test_random *r, unsigned faul
     p->chaos_ns = between(r, 8000, 30000) * SIM_MS;
 }
 
+/* In two worlds of five the coordinator places shards. One worker begins with all of them, the
+ * others with none or with what they were dealt. Drawn last: the other worlds are as they were. */
+static void draw_placing(struct sim_plan *p, struct test_random *r)
+{
+    p->places_shards = test_random_below(r, 5) < 2;
+    p->replicas = (uint32_t)between(r, 1, 3);
+    p->replace_after_ns = ONE_OF(r, 1000, 5000, 60000) * SIM_MS;
+    p->fetch_ns = ONE_OF(r, 20, 200, 1500) * SIM_MS;
+    bool empty = test_random_below(r, 3) > 0;
+    for (uint32_t i = 1; p->places_shards && empty && i < p->places_count; i++)
+        p->places[i].shards = 0;
+    if (p->places_shards) {
+        p->places[0].shards = (1u << p->gallery.shards) - 1;
+        p->places[0].start_ns = 0;
+    }
+}
+
 void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_count)
 {
     *p = (struct sim_plan){
@@ -101,4 +118,5 @@ void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_co
     draw_places(p, r);
     draw_network(p, r);
     draw_faults(p, r, faults_count);
+    draw_placing(p, r);
 }

@@ -23,7 +23,7 @@ enum {
 
 /* A worker as an operator describes it; processes come and go. */
 struct sim_place {
-    uint32_t shards; /* held: a bit each */
+    uint32_t shards; /* held, or on its disk to begin with: a bit each */
     uint32_t credits, jobs;
     uint64_t job_ns;   /* one job's time, at most */
     uint64_t start_ns; /* when its first process starts */
@@ -48,9 +48,13 @@ struct sim_plan {
     uint64_t delay_ns;  /* of one message, at most */
     bool tight_queues; /* few messages to one worker may wait at the coordinator, until all heals */
     struct sim_hostility hostility;
-    uint64_t faults;   /* which strike: bits in the order of the table in faults.c */
-    uint64_t gap_ns;   /* between two faults, at most */
-    uint64_t chaos_ns; /* for so long they strike */
+    bool places_shards;        /* the coordinator says who holds what */
+    uint32_t replicas;         /* then: to begin with */
+    uint64_t replace_after_ns; /* likewise */
+    uint64_t fetch_ns;         /* one shard's way to a worker, at most */
+    uint64_t faults;           /* which strike: bits in the order of the table in faults.c */
+    uint64_t gap_ns;           /* between two faults, at most */
+    uint64_t chaos_ns;         /* for so long they strike */
 };
 
 /* Draws a plan; `faults_count` is how many kinds there are. */

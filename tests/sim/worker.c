@@ -57,11 +57,11 @@ static void start(void *ctx, struct wk_job *job)
         w->sim->now_ns + 1 + sim_below(w->sim, w->sim->plan.places[w->place].job_ns);
 }
 
-static struct cm_image_meta meta(void *ctx, uint32_t held, uint64_t i)
+static struct cm_image_meta meta(void *ctx, uint32_t shard, uint64_t i)
 {
     struct sim_worker *w = ctx;
-    CM_ASSERT(held < w->held_count && i < w->held[held].images);
-    uint64_t image = w->held[held].first_image + i;
+    CM_ASSERT(i < w->held[shard].images);
+    uint64_t image = w->held[shard].first_image + i;
     return fake_meta(image, w->sim->names[image]);
 }
 
@@ -74,6 +74,26 @@ static void refused(void *ctx, enum pr_refusal reason, const char *text)
     sim_note(w->sim, "%s is refused: %s", w->host.name, text);
 }
 
+static const char *endpoint(void *ctx)
+{
+    return ((struct sim_worker *)ctx)->endpoint;
+}
+
+static uint64_t memory_bytes(void *ctx)
+{
+    (void)ctx;
+    return 1;
+}
+
+static void dismissed(void *ctx)
+{
+    struct sim_worker *w = ctx;
+    sim_note(w->sim, "%s is dismissed", w->host.name);
+    w->sim->sums.drained++;
+    w->dismissed = w->leaving = true;
+    w->leave_by_ns = w->sim->now_ns + DRAIN_NS;
+}
+
 static uint64_t now_ns(void *ctx)
 {
     const struct sim_worker *w = ctx;
@@ -82,11 +102,20 @@ static uint64_t now_ns(void *ctx)
 
 /* --- its life --------------------------------------------------------------------------------- */
 
-static void fill_held(struct sim *sim, struct sim_worker *w)
+/* What is on its disk: in w->held by number, and packed in `list`. */
+static uint32_t fill_held(struct sim *sim, struct sim_worker *w, struct wk_held *list)
 {
-    for (uint32_t s = 0; s < sim->plan.gallery.shards; s++)
-        if (sim->plan.places[w->place].shards >> s & 1)
-            w->held[w->held_count++] = sim->plan.shards[s];
+    uint32_t count = 0, there = sim->disks[w->place].whole;
+    if (sim_bug_trusts_parts(sim)) {
+        w->rotten = sim->disks[w->place].parts & ~there;
+        there |= w->rotten;
+    }
+    for (uint32_t s = 0; s < sim->plan.gallery.shards; s++) {
+        w->held[s].shard = s;
+        if (there >> s & 1)
+            w->held[s] = list[count++] = sim->plan.shards[s];
+    }
+    return count;
 }
 
 void sim_worker_start(struct sim *sim, unsigned index, unsigned place)
@@ -101,7 +130,8 @@ void sim_worker_start(struct sim *sim, unsigned index, unsigned place)
     w->ahead_ns = sim_below(sim, AHEAD_MAX_NS);
     snprintf(w->host.name, sizeof w->host.name, "w%u", index);
     snprintf(w->node, sizeof w->node, "node-%u", place);
-    fill_held(sim, w);
+    snprintf(w->endpoint, sizeof w->endpoint, "ipc://node-%u.%u", place, index);
+    struct wk_held list[SIM_SHARDS_MAX];
     const struct wk_config config = {
         .node = w->node,
         .incarnation = process,
@@ -111,10 +141,25 @@ void sim_worker_start(struct sim *sim, unsigned index, unsigned place)
         .jobs = sim->plan.places[place].jobs,
         .credits = sim->plan.places[place].credits,
         .packed_bytes = PACKED_BYTES,
-        .held = w->held,
-        .held_count = w->held_count,
+        .placed = sim->plan.places_shards,
+        .held = list,
+        .held_count = fill_held(sim, w, list),
     };
-    const struct wk_io io = {w, send, reconnect, start, meta, refused, now_ns};
+    const struct wk_io io = {
+        .ctx = w,
+        .send = send,
+        .reconnect = reconnect,
+        .start = start,
+        .meta = meta,
+        .fetch = sim_place_fetch,
+        .abandon = sim_place_abandon,
+        .release = sim_place_release,
+        .endpoint = endpoint,
+        .memory_bytes = memory_bytes,
+        .refused = refused,
+        .dismissed = dismissed,
+        .now_ns = now_ns,
+    };
     CM_ASSERT(wk_new(&w->core, &config, &io, NULL, &e) == CM_OK);
     sim_note(sim, "%s starts as %s, process %" PRIu64, w->host.name, w->node, process);
     sim_net_dial(sim, &w->host);
@@ -127,6 +172,7 @@ void sim_worker_end(struct sim *sim, struct sim_worker *w, bool dies)
         return;
     sim_note(sim, "%s %s", w->host.name, dies ? "dies" : "ends");
     sim_net_hang_up(sim, &w->host, dies);
+    sim_place_crash(sim, w);
     wk_free(w->core);
     w->core = NULL;
     w->host.process = 0;
@@ -215,17 +261,17 @@ static void mark_scored(struct sim_worker *w, const struct wk_search *search,
 
 static void score(struct sim_worker *w, struct wk_job *job)
 {
-    const struct wk_held *h = &w->held[job->held];
+    const struct wk_held *h = &w->held[job->shard];
     CM_ASSERT(job->block < h->blocks);
     uint64_t first = job->block * h->images_per_block, count = wk_block_images(h, job->block);
-    bool bad = w->bad_blocks[job->held] >> job->block & 1;
+    bool bad = w->bad_blocks[job->shard] >> job->block & 1, rotten = w->rotten >> job->shard & 1;
     job->outcome = bad ? CM_ECORRUPT : CM_OK;
     for (size_t q = 0; q < job->queries_count; q++) {
         float query;
         memcpy(&query, job->queries[q], sizeof query);
         for (uint64_t i = 0; i < count; i++)
             job->scores[q][i] =
-                bad ? 1e9f : fake_score((uint64_t)query, h->first_image + first + i);
+                bad || rotten ? 1e9f : fake_score((uint64_t)query, h->first_image + first + i);
         if (!bad)
             mark_scored(w, job->searches[q], h, first, count);
     }
@@ -294,4 +340,5 @@ void sim_worker_offer(struct sim *sim, struct sim_worker *w)
         sim_offer(sim, sim_later(w->jobs_due_ns[i], awake_ns), finish_job, w);
     if (w->leaving)
         sim_offer(sim, sim_later(w->leave_by_ns, awake_ns), end_at_last, w);
+    sim_place_offer(sim, w);
 }

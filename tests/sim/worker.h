@@ -3,6 +3,7 @@
 #define SIM_WORKER_H
 
 #include "tests/sim/net.h"
+#include "tests/sim/placing.h"
 #include "tests/sim/plan.h"
 #include "worker/core.h"
 
@@ -28,9 +29,10 @@ struct sim_worker {
     struct sim_host host;
     unsigned place;
     char node[16];
-    struct wk_core *core; /* NULL: no process lives here */
-    struct wk_held held[SIM_SHARDS_MAX];
-    uint32_t held_count;
+    struct wk_core *core;                /* NULL: no process lives here */
+    struct wk_held held[SIM_SHARDS_MAX]; /* by their numbers; images 0: not here */
+    char endpoint[24];                   /* where others get shards */
+    struct sim_fetch fetch;
     uint64_t ahead_ns; /* its clock's, of everybody else's */
     struct wk_job *jobs[SIM_JOBS_MAX];
     uint64_t jobs_due_ns[SIM_JOBS_MAX];
@@ -39,7 +41,9 @@ struct sim_worker {
     bool refused;
     bool leaving; /* SIGTERM came */
     uint64_t leave_by_ns;
-    uint64_t bad_blocks[SIM_SHARDS_MAX]; /* by held shard: blocks that cannot be read, a bit each */
+    bool dismissed;
+    uint32_t rotten; /* shards that are half there, and served all the same: a planted bug's */
+    uint64_t bad_blocks[SIM_SHARDS_MAX]; /* by shard: blocks that cannot be read, a bit each */
 };
 
 /* A new process at a place, on a host where none lives. */

@@ -130,6 +130,8 @@ struct sim *sim_new(uint64_t seed, const struct sim_bug *bug, bool print)
         fake_meta(i, sim->names[i]);
     for (unsigned i = 0; i < sim->plan.places_count; i++)
         sim->place_start_ns[i] = START_NS + sim->plan.places[i].start_ns;
+    for (unsigned i = 0; i < sim->plan.places_count; i++)
+        sim->disks[i].whole = sim->plan.places[i].shards;
     for (unsigned i = 0; i < sim->plan.clients_count; i++)
         sim_client_init(sim, i);
     sim_coordinator_start(sim);
@@ -144,6 +146,7 @@ void sim_free(struct sim *sim)
         sim_worker_end(sim, &sim->workers[i], true);
     sim_coordinator_end(sim, true);
     sim_net_clear(sim);
+    free(sim->state.text);
     free(sim);
 }
 
@@ -247,6 +250,7 @@ static void step(struct sim *sim)
     sim->sums.steps++;
     sim_check_pools(sim);
     sim_check_deadlines(sim);
+    sim_check_placing(sim);
     note_whole(sim);
     if (sim->sums.steps > STEPS_MAX)
         sim_fail(sim, "%d steps and no end", STEPS_MAX);

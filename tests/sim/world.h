@@ -17,6 +17,7 @@
 #include "tests/sim/coordinator.h"
 #include "tests/sim/ledger.h"
 #include "tests/sim/net.h"
+#include "tests/sim/placing.h"
 #include "tests/sim/plan.h"
 #include "tests/sim/trace.h"
 #include "tests/sim/worker.h"
@@ -54,6 +55,8 @@ struct sim_sums {
     uint64_t faults;
     uint64_t joined, refused; /* workers */
     uint64_t lost_clients;    /* that gave up */
+    uint64_t fetched;         /* shards, by workers from others */
+    uint64_t drained;         /* workers, to their end */
 };
 
 static_assert(sizeof(struct sim_sums) % sizeof(uint64_t) == 0, "it is summed as an array");
@@ -74,6 +77,8 @@ struct sim {
     struct sim_worker workers[SIM_WORKERS_MAX];
     struct sim_client clients[SIM_CLIENTS_MAX];
     uint64_t place_start_ns[SIM_PLACES_MAX]; /* when its next process starts */
+    struct sim_disk disks[SIM_PLACES_MAX];   /* they outlast the processes */
+    struct sim_state state;                  /* likewise */
     struct sim_net net;
     struct sim_ledger ledger;
     uint64_t processes;   /* numbers of processes given out */
