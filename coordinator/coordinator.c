@@ -164,6 +164,10 @@ static void on_member_message(struct co_core *c, const struct cm_peer *from,
     case PR_HEARTBEAT:
         /* What a leaver owed may have been cancelled, or have run out of time. */
         co_release_leaver(c, member);
+        if (c->members.slots[member].estranged) {
+            co_lose_member(c, member, "does not hear what it is told");
+            co_scatter_waiting(c);
+        }
         if (c->members.slots[member].used)
             co_on_heartbeat(c, member, header);
         else

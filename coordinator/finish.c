@@ -42,13 +42,21 @@ static enum cm_err send_measured(struct co_core *c, struct co_gather *g, bool *p
     return rc ? rc : co_send(c, &g->client, &packed, NULL, e);
 }
 
+/* A search ends by itself all the same, at its deadline; but the scores of an evaluation would be
+ * kept for ever. */
 void co_cancel_part(struct co_core *c, const struct co_gather *g, uint32_t part)
 {
+    struct co_member *m = &c->members.slots[g->parts[part].member];
+    struct pr_control cancel = {.type = PR_CANCEL, .id = co_part_id(g, part), .epoch = c->epoch};
     struct pr_buffer packed;
     struct cm_error e;
-    struct pr_control cancel = {.type = PR_CANCEL, .id = co_part_id(g, part), .epoch = c->epoch};
-    co_tell(c, &c->members.slots[g->parts[part].member].peer, pr_control_pack(&cancel, &packed, &e),
-            &packed, &e);
+    enum cm_err rc = pr_control_pack(&cancel, &packed, &e);
+    if (!rc)
+        rc = co_send(c, &m->peer, &packed, NULL, &e);
+    if (!rc)
+        return;
+    cm_log(c->log, CM_LOG_DEBUG, "unsent", "msg=\"%s\"", e.text);
+    m->estranged |= g->evaluation != NULL;
 }
 
 /* Tells each worker that still owes something to stop. */

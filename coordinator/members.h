@@ -25,9 +25,10 @@ struct co_member {
     bool used;
     struct cm_peer peer;
     enum pr_member_state state;
-    uint64_t heard_ns;      /* when anything last came from it */
-    uint64_t doubted_ns;    /* when it was first found silent since then; 0: it was not */
-    uint64_t replaced;      /* incarnation of the process whose name it took; its own if of none */
+    bool estranged;      /* it could not be told to stop an evaluation, so it has to be forgotten */
+    uint64_t heard_ns;   /* when anything last came from it */
+    uint64_t doubted_ns; /* when it was first found silent since then; 0: it was not */
+    uint64_t replaced;   /* incarnation of the process whose name it took; its own if of none */
     uint64_t searches_done; /* as its heartbeats say */
     uint64_t pairs_scored;
     uint32_t queued;

@@ -341,6 +341,24 @@ Test(co_evaluation, too_many_positives_are_refused)
     fake_co_fini(&f);
 }
 
+/* A worker whose queue is full never hears that it may let go of the scores: it is forgotten, so
+ * that it forgets. */
+Test(co_evaluation, a_worker_that_cannot_be_told_to_stop_starts_anew)
+{
+    struct asked a;
+    asked_init(&a, false);
+    a.f.deaf = test_peer("w0");
+    a.f.deaf_why = CM_EBUSY;
+    fake_co_disconnect(&a.f, "client");
+    cr_assert_eq(fake_co_take(&a.f, "w1", PR_CANCEL).id.v, a.id);
+    a.f.deaf = test_peer("nobody");
+    fake_co_heartbeat(&a.f, "w0");
+    fake_co_take(&a.f, "w0", PR_REHELLO);
+    fake_co_heartbeat(&a.f, "w1");
+    fake_co_take(&a.f, "w1", PR_HEARTBEAT);
+    fake_co_fini(&a.f);
+}
+
 static void say_scores(struct asked *a, const char *node, const struct pr_scores *m,
                        const float *values)
 {
