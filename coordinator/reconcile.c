@@ -2,7 +2,8 @@
  *
  *   a node lacks a shard of its own    -> PLACE with sources, one at a time, the rarest shard first
  *   it has one that is not its own,
- *   and all whose own it is have it    -> it is asked no more, and PLACE without sources
+ *   and all whose own it is have it    -> it is asked no more, and PLACE without sources, one at a
+ *                                         time
  *   it drains and has none any more    -> DISMISS
  *
  * So at no moment is a shard held less often than before the change. Orders carry the epoch, and
@@ -111,13 +112,20 @@ static void let_go(struct co_core *c, uint32_t member, uint32_t shard)
     send_place(c, member, &place);
 }
 
+/* One at a time, too: a worker's queue is for searches, and may be short. */
 static void order_surplus(struct co_core *c, uint32_t member)
 {
     const struct co_member *m = &c->members.slots[member];
-    for (uint32_t s = 0; s < c->map.shards_count; s++)
-        if (m->holds[s] == CO_HELD && !co_placement_is_home(&c->placement, s, m->node) &&
-            is_at_home(c, s))
-            let_go(c, member, s);
+    uint32_t surplus = CO_NO_SHARD;
+    for (uint32_t s = 0; s < c->map.shards_count; s++) {
+        if (m->holds[s] == CO_HELD_GOING)
+            return;
+        if (surplus == CO_NO_SHARD && m->holds[s] == CO_HELD &&
+            !co_placement_is_home(&c->placement, s, m->node) && is_at_home(c, s))
+            surplus = s;
+    }
+    if (surplus != CO_NO_SHARD)
+        let_go(c, member, surplus);
 }
 
 /* Everything of it is with others. It is told again with each heartbeat until it goes. */

@@ -8,6 +8,7 @@
 #include "proto/wire/result.h"
 #include "tests/sim/world.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct sim_bug {
@@ -302,6 +303,31 @@ static unsigned hasty_drop(struct sim *sim, struct cm_peer *to, struct sim_messa
     return 1;
 }
 
+/* An order comes late, and is obeyed: the worker has forgotten what it saw since. */
+static unsigned stale_order(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    if (m->envelope.type == PR_PLACE && !sim->stale) {
+        sim->stale = sim_message_copy(m);
+        sim->stale_to = *to;
+    }
+    if (m->envelope.type != PR_HEARTBEAT || !sim->stale || !cm_peer_equal(to, &sim->stale_to) ||
+        !sim_chance(sim, 30))
+        return 1;
+    void *data = malloc(sim->stale->header.size);
+    CM_ASSERT(data != NULL);
+    memcpy(data, sim->stale->header.data, sim->stale->header.size);
+    sim_message_repack(m, data, sim->stale->header.size);
+    m->envelope.epoch = sim->state.epoch; /* the bug is the worker's: this check is not asked */
+    return 1;
+}
+
+static void forget_orders(struct sim *sim)
+{
+    for (unsigned i = 0; i < SIM_WORKERS_MAX; i++)
+        if (sim->workers[i].core)
+            sim->workers[i].core->place_epoch = 0;
+}
+
 static const struct sim_bug table[] = {
     {.name = "late-result",
      .what = "a RESULT for a search that is over counts for the next one",
@@ -367,6 +393,10 @@ static const struct sim_bug table[] = {
     {.name = "hasty-drop",
      .what = "a shard is let go of before its new home has it",
      .leaving_coordinator = hasty_drop},
+    {.name = "stale-order",
+     .what = "a worker obeys an order that is older than what it obeyed before",
+     .leaving_coordinator = stale_order,
+     .step = forget_orders},
     {.name = "hurried-leaver",
      .what = "a worker that leaves does not finish what it has",
      .step = hurried_leaver},

@@ -255,6 +255,14 @@ unsigned sim_faults_count(void)
     return FAULTS;
 }
 
+uint64_t sim_faults_gentle(void)
+{
+    uint64_t gentle = 0;
+    for (unsigned i = 0; i < FAULTS; i++)
+        gentle |= (uint64_t)(table[i].excuses == 0) << i;
+    return gentle;
+}
+
 void sim_faults_strike(struct sim *sim)
 {
     unsigned i = (unsigned)sim_below(sim, FAULTS);

@@ -4,10 +4,14 @@
 #ifndef SIM_FAULTS_H
 #define SIM_FAULTS_H
 
+#include <stdint.h>
+
 struct sim;
 
 /* How many kinds there are: bits of sim_plan.faults. */
 unsigned sim_faults_count(void);
+/* Those that excuse no reply: bits in the order of the table. */
+uint64_t sim_faults_gentle(void);
 /* One of those that the plan has strikes, if it can. */
 void sim_faults_strike(struct sim *sim);
 /* Makes good all that is broken. */

@@ -69,8 +69,9 @@ static void draw_network(struct sim_plan *p, struct test_random *r)
         };
 }
 
-/* No fault at all, one kind, a few, or all. */
-static void draw_faults(struct sim_plan *p, struct test_random *r, unsigned faults_count)
+/* No fault at all, one kind, the gentle ones, a few, or all. */
+static void draw_faults(struct sim_plan *p, struct test_random *r, unsigned faults_count,
+                        uint64_t gentle)
 {
     uint64_t all = (UINT64_C(1) << faults_count) - 1;
     switch (test_random_below(r, 8)) {
@@ -82,6 +83,9 @@ static void draw_faults(struct sim_plan *p, struct test_random *r, unsigned faul
         break;
     case 2:
         p->faults = all;
+        break;
+    case 3:
+        p->faults = gentle;
         break;
     default:
         p->faults = test_random_bits(r) & all;
@@ -107,7 +111,8 @@ static void draw_placing(struct sim_plan *p, struct test_random *r)
     }
 }
 
-void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_count)
+void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_count,
+                   uint64_t gentle)
 {
     *p = (struct sim_plan){
         .clients_count = (uint32_t)between(r, 1, SIM_CLIENTS_MAX),
@@ -117,6 +122,6 @@ void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_co
     draw_gallery(p, r);
     draw_places(p, r);
     draw_network(p, r);
-    draw_faults(p, r, faults_count);
+    draw_faults(p, r, faults_count, gentle);
     draw_placing(p, r);
 }

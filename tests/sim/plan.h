@@ -57,8 +57,10 @@ struct sim_plan {
     uint64_t chaos_ns;         /* for so long they strike */
 };
 
-/* Draws a plan; `faults_count` is how many kinds there are. */
-void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_count);
+/* Draws a plan; `faults_count` is how many kinds there are, `gentle` are those that may cost no
+ * reply anything. */
+void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_count,
+                   uint64_t gentle);
 
 /* Does ZeroMQ's order hold, so that what the protocol promises must come true? */
 static inline bool sim_plan_is_fair(const struct sim_plan *p)

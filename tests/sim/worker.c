@@ -19,7 +19,7 @@
 
 enum {
     PACKED_BYTES = 64,
-    SPARE = 2, /* room in a tight queue for more than the searches that the worker granted */
+    SPARE = 4, /* room in a tight queue for more than the searches that the worker granted */
 };
 
 /* --- the io ----------------------------------------------------------------------------------- */

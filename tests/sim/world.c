@@ -115,7 +115,7 @@ struct sim *sim_new(uint64_t seed, const struct sim_bug *bug, bool print)
     sim->bug = bug;
     sim->trace.print = print;
     sim->now_ns = START_NS;
-    sim_plan_draw(&sim->plan, &sim->random, sim_faults_count());
+    sim_plan_draw(&sim->plan, &sim->random, sim_faults_count(), sim_faults_gentle());
     sim->heal_ns = START_NS + sim->plan.chaos_ns;
     sim->quiet_ns = sim->heal_ns + SIM_SETTLE_NS;
     sim->drain_ns = sim->quiet_ns + SIM_PROVE_NS;
@@ -147,6 +147,7 @@ void sim_free(struct sim *sim)
     sim_coordinator_end(sim, true);
     sim_net_clear(sim);
     free(sim->state.text);
+    sim_message_free(sim->stale);
     free(sim);
 }
 

@@ -79,6 +79,8 @@ struct sim {
     uint64_t place_start_ns[SIM_PLACES_MAX]; /* when its next process starts */
     struct sim_disk disks[SIM_PLACES_MAX];   /* they outlast the processes */
     struct sim_state state;                  /* likewise */
+    struct sim_message *stale; /* an order that a planted bug keeps back, and for whom */
+    struct cm_peer stale_to;
     struct sim_net net;
     struct sim_ledger ledger;
     uint64_t processes;   /* numbers of processes given out */
