@@ -157,16 +157,18 @@ static enum cm_err enter(struct co_core *c, const struct cm_peer *from, struct p
     return CM_OK;
 }
 
-static void welcome(struct co_core *c, const struct cm_peer *to)
+/* Tells a member that it is one. Errors: those of co_send. */
+static enum cm_err welcome(struct co_core *c, const struct co_member *m, struct cm_error *e)
 {
     struct pr_welcome message = {
+        .id = m->hello.id,
         .epoch = c->epoch,
         .heartbeat_ms = (uint32_t)(c->config.heartbeat_ns / 1000000),
         .dead_after_ms = (uint32_t)(c->config.dead_after_ns / 1000000),
     };
     struct pr_buffer packed;
-    struct cm_error e;
-    co_tell(c, to, pr_welcome_pack(&message, &packed, &e), &packed, &e);
+    enum cm_err rc = pr_welcome_pack(&message, &packed, e);
+    return rc ? rc : co_send(c, &m->peer, &packed, NULL, e);
 }
 
 /* Is this one more HELLO of a member that has not seen its WELCOME yet? It may have searches since
@@ -215,6 +217,16 @@ static enum cm_err take_in(struct co_core *c, const struct cm_peer *from, struct
     return enter(c, from, hello, replaced, e);
 }
 
+/* Answers HELLO number `id` of a member. If that made it one, and it cannot be told, it is none: it
+ * would take what it is asked from now on for something asked in an earlier membership. */
+static void greet(struct co_core *c, const struct cm_peer *from, uint64_t id)
+{
+    struct cm_error e;
+    uint32_t member = co_members_find(&c->members, from);
+    if (welcome(c, &c->members.slots[member], &e) && c->members.slots[member].hello.id.v == id)
+        co_lose_member(c, member, "cannot be told that it is a member");
+}
+
 void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes header)
 {
     struct pr_hello hello;
@@ -224,10 +236,11 @@ void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes 
         co_on_garbage(c, from, e.text);
         return;
     }
+    uint64_t id = hello.id.v;
     if (take_in(c, from, &hello, &reason, &e))
         co_refuse(c, from, hello.node, reason, e.text);
     else
-        welcome(c, from);
+        greet(c, from, id);
     co_reconcile(c);
     co_scatter_waiting(c);
     pr_hello_fini(&hello);

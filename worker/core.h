@@ -35,6 +35,8 @@ struct wk_core {
     uint64_t heard_ns;      /* when the coordinator was last heard, or dialled */
     uint64_t doubted_ns;    /* when it was first found silent since then; 0: it was not */
     bool released;          /* leaving, and the coordinator has let go of us */
+    uint64_t hellos;        /* sent so far */
+    uint64_t membership;    /* id of the HELLO with which it began; 0: there was none yet */
     uint64_t speak_ns;      /* when the next HELLO or HEARTBEAT is due */
 
     struct wk_search *head, *tail; /* searches that are not over, oldest first */

@@ -5,6 +5,10 @@
  *          |   --REFUSE--> REFUSED
  *          +---- REHELLO, or silence -- (searches are dropped: nobody waits for them)
  *
+ * HELLO is said until it is answered, so several may be under way. WELCOME tells with which of them
+ * the worker became a member: if it is another one than before, the coordinator had forgotten the
+ * worker in between, and with it all that it was asked.
+ *
  * A worker that leaves goes on until the coordinator has let go of it, which a REHELLO to one of
  * its heartbeats shows: a search that was already on its way is still answered. */
 #include "proto/wire/control.h"
@@ -47,6 +51,7 @@ static size_t list_held(const struct wk_core *w, struct pr_held_shard *out)
 static enum cm_err say_hello(struct wk_core *w)
 {
     struct pr_hello hello = {
+        .id = {++w->hellos},
         .incarnation = w->config.incarnation,
         .version_min = PR_VERSION,
         .version_max = PR_VERSION,
@@ -179,6 +184,9 @@ void wk_on_welcome(struct wk_core *w, struct cm_bytes header)
         wk_on_garbage(w, e.text);
         return;
     }
+    if (welcome.id.v != w->membership) /* asked in an earlier one, which nobody remembers */
+        wk_drop_searches(w);
+    w->membership = welcome.id.v;
     w->heartbeat_ns = welcome.heartbeat_ms * UINT64_C(1000000);
     w->dead_after_ns = welcome.dead_after_ms * UINT64_C(1000000);
     if (w->link != WK_GREETING)

@@ -84,7 +84,7 @@ static void write_held(struct pr_writer *w, const struct pr_hello *m)
 enum cm_err pr_hello_pack(const struct pr_hello *m, struct pr_buffer *out, struct cm_error *e)
 {
     struct pr_writer w;
-    pr_writer_open(&w, PR_HELLO, (struct cm_query_id){0}, m->epoch, FIELDS, e);
+    pr_writer_open(&w, PR_HELLO, m->id, m->epoch, FIELDS, e);
     if (!w.rc)
         w.rc = check(m, e);
     pr_write_key(&w, NODE);
@@ -127,7 +127,7 @@ enum cm_err pr_hello_unpack(struct cm_bytes header, struct pr_hello *out, struct
     struct pr_reader r;
     struct pr_fields f;
     pr_reader_open_message(&r, &f, header, PR_HELLO, e);
-    *out = (struct pr_hello){.epoch = r.envelope.epoch};
+    *out = (struct pr_hello){.id = r.envelope.id, .epoch = r.envelope.epoch};
     pr_copy_text(&f, NODE, "node", out->node, CM_NODE_BYTES_MAX);
     out->incarnation = pr_get_u64(&f, INCARNATION, "incarnation");
     out->version_min = pr_get_u32(&f, VERSION_MIN, "version_min");

@@ -18,6 +18,7 @@ struct pr_held_shard {
 };
 
 struct pr_hello {
+    struct cm_query_id id; /* counts the HELLOs of this process */
     uint64_t epoch;
     char node[CM_NODE_BYTES_MAX + 1]; /* A-Z a-z 0-9 . _ - */
     uint64_t incarnation;             /* another number each time the process starts */

@@ -19,7 +19,7 @@ static enum cm_err check(const struct pr_welcome *m, struct cm_error *e)
 enum cm_err pr_welcome_pack(const struct pr_welcome *m, struct pr_buffer *out, struct cm_error *e)
 {
     struct pr_writer w;
-    pr_writer_open(&w, PR_WELCOME, (struct cm_query_id){0}, m->epoch, FIELDS, e);
+    pr_writer_open(&w, PR_WELCOME, m->id, m->epoch, FIELDS, e);
     if (!w.rc)
         w.rc = check(m, e);
     pr_put_u64(&w, HEARTBEAT_MS, m->heartbeat_ms);
@@ -32,7 +32,7 @@ enum cm_err pr_welcome_unpack(struct cm_bytes header, struct pr_welcome *out, st
     struct pr_reader r;
     struct pr_fields f;
     pr_reader_open_message(&r, &f, header, PR_WELCOME, e);
-    *out = (struct pr_welcome){.epoch = r.envelope.epoch};
+    *out = (struct pr_welcome){.id = r.envelope.id, .epoch = r.envelope.epoch};
     out->heartbeat_ms = pr_get_u32(&f, HEARTBEAT_MS, "heartbeat_ms");
     out->dead_after_ms = pr_get_u32(&f, DEAD_AFTER_MS, "dead_after_ms");
     if (!r.rc)

@@ -9,6 +9,7 @@
 enum { PR_HEARTBEAT_MS_MAX = 60000, PR_DEAD_AFTER_MS_MAX = 600000 };
 
 struct pr_welcome {
+    struct cm_query_id id; /* of the HELLO with which the worker became a member */
     uint64_t epoch;
     uint32_t heartbeat_ms;  /* send one so often; 1..PR_HEARTBEAT_MS_MAX */
     uint32_t dead_after_ms; /* silence that counts as death; heartbeat_ms..PR_DEAD_AFTER_MS_MAX */

@@ -122,8 +122,8 @@ struct sim *sim_new(uint64_t seed, const struct sim_bug *bug, bool print)
     sim->end_ns = sim->drain_ns + SIM_DRAIN_NS;
     sim->next_fault_ns = START_NS + sim_below(sim, sim->plan.gap_ns);
     sim->excuses = 1u << PR_REASON_DEADLINE | 1u << PR_REASON_NO_WORKER;
-    if (sim->plan.tight_queues)
-        sim->excuses |= 1u << PR_REASON_OVERLOAD;
+    if (sim->plan.tight_queues) /* who cannot be told to stop is forgotten */
+        sim->excuses |= 1u << PR_REASON_OVERLOAD | 1u << PR_REASON_WORKER_LOST;
     if (!sim_plan_is_fair(&sim->plan))
         sim->excuses = UINT32_MAX;
     for (uint64_t i = 0; i < sim->plan.gallery.images; i++)

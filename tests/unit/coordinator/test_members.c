@@ -68,6 +68,62 @@ Test(co_members, welcomes_a_worker_and_tells_it_the_beat)
     fake_co_fini(&f);
 }
 
+static uint64_t take_welcome(struct fake_co *f, const char *name)
+{
+    struct test_message *m = test_mailbox_take(&f->sent, name, PR_WELCOME);
+    uint64_t id = m->envelope.id.v;
+    test_message_free(m);
+    return id;
+}
+
+static void say_hello(struct fake_co *f, const char *from, uint64_t id)
+{
+    struct pr_hello hello;
+    struct pr_held_shard held[FAKE_SHARDS];
+    fake_hello(&hello, held, "w0", &f->gallery, 0, FAKE_SHARDS);
+    hello.id.v = id;
+    fake_co_hello(f, from, &hello);
+}
+
+/* WELCOME says with which HELLO the worker became a member, so that it knows whether it was
+ * forgotten in between. */
+Test(co_members, a_welcome_names_the_hello_that_counts)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    say_hello(&f, "w0", 1);
+    cr_assert_eq(take_welcome(&f, "w0"), 1);
+    say_hello(&f, "w0", 2);
+    cr_assert_eq(take_welcome(&f, "w0"), 1);
+    fake_co_sleep(&f, FAKE_DEAD_AFTER_NS);
+    say_hello(&f, "w0", 3);
+    cr_assert_eq(take_welcome(&f, "w0"), 3);
+    fake_co_fini(&f);
+}
+
+Test(co_members, who_cannot_be_told_is_no_member)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    f.deaf = test_peer("w0");
+    f.deaf_why = CM_EBUSY;
+    say_hello(&f, "w0", 1);
+    fake_co_control(&f, "client", PR_STATUS_REQUEST, 1);
+    struct pr_status status = fake_co_take_status(&f, "client");
+    cr_assert_eq(status.members_count, 0);
+    pr_status_fini(&status);
+    f.deaf = test_peer("nobody");
+    say_hello(&f, "w0", 2);
+    cr_assert_eq(take_welcome(&f, "w0"), 2);
+    f.deaf = test_peer("w0");
+    say_hello(&f, "w0", 3); /* a member it stays */
+    fake_co_control(&f, "client", PR_STATUS_REQUEST, 2);
+    status = fake_co_take_status(&f, "client");
+    cr_assert_eq(status.members_count, 1);
+    pr_status_fini(&status);
+    fake_co_fini(&f);
+}
+
 Test(co_members, refuses_another_gallery_and_names_both)
 {
     struct stranger s;

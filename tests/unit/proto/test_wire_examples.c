@@ -346,7 +346,7 @@ enum cm_err wire_example_pack(enum pr_type type, struct pr_buffer *out, struct c
     case PR_HELLO:
         return pack_hello(out, e);
     case PR_WELCOME:
-        return pr_welcome_pack(&(struct pr_welcome){4, 500, 2500}, out, e);
+        return pr_welcome_pack(&(struct pr_welcome){{0}, 4, 500, 2500}, out, e);
     case PR_REFUSE:
         return pr_refuse_pack(&(struct pr_refuse){4, PR_REFUSAL_MODEL, "another model"}, out, e);
     case PR_HEARTBEAT:

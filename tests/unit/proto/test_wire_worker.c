@@ -200,23 +200,24 @@ Test(wire_hello, each_rule_of_the_held_shards_holds)
 
 Test(wire_welcome, goes_round_and_its_rules_hold)
 {
-    static const struct pr_welcome ends[] = {{0, 1, 1}, {UINT64_MAX, 60000, 600000}};
+    static const struct pr_welcome ends[] = {{{0}, 0, 1, 1}, {{7}, UINT64_MAX, 60000, 600000}};
     for (size_t i = 0; i < 2; i++) {
         struct pr_welcome got;
         cr_assert_eq(pr_welcome_pack(&ends[i], &b, &e), CM_OK, "%s", e.text);
         cr_assert_eq(pr_welcome_unpack(pr_buffer_bytes(&b), &got, &e), CM_OK, "%s", e.text);
         pr_buffer_fini(&b);
+        cr_assert_eq(got.id.v, ends[i].id.v);
         cr_assert_eq(got.epoch, ends[i].epoch);
         cr_assert_eq(got.heartbeat_ms, ends[i].heartbeat_ms);
         cr_assert_eq(got.dead_after_ms, ends[i].dead_after_ms);
     }
-    expect_refused(pr_welcome_pack(&(struct pr_welcome){0, 0, 1}, &b, &e), CM_EFORMAT,
+    expect_refused(pr_welcome_pack(&(struct pr_welcome){{0}, 0, 0, 1}, &b, &e), CM_EFORMAT,
                    "heartbeat_ms is 0");
-    expect_refused(pr_welcome_pack(&(struct pr_welcome){0, 60001, 60001}, &b, &e), CM_ELIMIT,
+    expect_refused(pr_welcome_pack(&(struct pr_welcome){{0}, 0, 60001, 60001}, &b, &e), CM_ELIMIT,
                    "heartbeat_ms is 60001");
-    expect_refused(pr_welcome_pack(&(struct pr_welcome){0, 500, 499}, &b, &e), CM_EFORMAT,
+    expect_refused(pr_welcome_pack(&(struct pr_welcome){{0}, 0, 500, 499}, &b, &e), CM_EFORMAT,
                    "dead_after_ms is 499; it must be at least 500");
-    expect_refused(pr_welcome_pack(&(struct pr_welcome){0, 500, 600001}, &b, &e), CM_ELIMIT,
+    expect_refused(pr_welcome_pack(&(struct pr_welcome){{0}, 0, 500, 600001}, &b, &e), CM_ELIMIT,
                    "dead_after_ms is 600001");
 }
 

@@ -1,6 +1,7 @@
 /* test_link.c: a worker and its coordinator, searches aside. */
 #include "proto/wire/heartbeat.h"
 #include "proto/wire/refuse.h"
+#include "proto/wire/welcome.h"
 #include "tests/support/fake_wk.h"
 #include "tests/support/random.h"
 
@@ -113,6 +114,44 @@ Test(wk_link, its_own_absence_is_not_the_coordinators_silence)
     cr_assert_eq(f.reconnects, 0);
     fake_wk_sleep(&f, 4000 * MS);
     cr_assert_eq(f.reconnects, 1);
+    fake_wk_fini(&f);
+}
+
+static void welcome_for(struct fake_wk *f, uint64_t hello)
+{
+    struct pr_welcome welcome = {.id = {hello}, .heartbeat_ms = 1000, .dead_after_ms = 5000};
+    struct pr_buffer packed;
+    cr_assert_eq(pr_welcome_pack(&welcome, &packed, NULL), CM_OK);
+    wk_on_message(f->core, pr_buffer_bytes(&packed), NULL);
+    pr_buffer_fini(&packed);
+}
+
+/* Several HELLOs were under way; the coordinator forgot the worker between two of them. */
+Test(wk_link, another_membership_ends_what_was_asked_in_the_first)
+{
+    struct fake_wk f;
+    struct fake_wk_options o = fake_wk_defaults();
+    fake_wk_init(&f, &o, NULL);
+    fake_wk_sleep(&f, 250 * MS); /* it says HELLO twice */
+    cr_assert_eq(test_mailbox_count(&f.sent, NULL, PR_HELLO), 2);
+    welcome_for(&f, 1);
+    fake_wk_measure(&f, 7, 3, 0, false, 0, FAKE_SHARDS);
+    fake_wk_finish_all(&f);
+    welcome_for(&f, 1);
+    cr_assert(!wk_idle(f.core), "it is the same membership");
+    welcome_for(&f, 2);
+    cr_assert(wk_idle(f.core), "nobody will ever count that");
+    fake_wk_fini(&f);
+}
+
+Test(wk_link, counts_its_hellos)
+{
+    struct fake_wk f;
+    struct fake_wk_options o = fake_wk_defaults();
+    fake_wk_init(&f, &o, NULL);
+    fake_wk_sleep(&f, 250 * MS);
+    cr_assert_eq(fake_wk_take(&f, PR_HELLO).id.v, 1);
+    cr_assert_eq(fake_wk_take(&f, PR_HELLO).id.v, 2);
     fake_wk_fini(&f);
 }
 
