@@ -3,6 +3,7 @@
 
 #include "common/assert.h"
 #include "common/io/socket.h"
+#include "proto/wire/place.h"
 #include "tests/sim/bugs.h"
 #include "tests/sim/checks.h"
 #include "tests/sim/world.h"
@@ -300,13 +301,41 @@ static void finish_job(struct sim *sim, void *arg)
 
 /* --- other events ----------------------------------------------------------------------------- */
 
+/* What it has, lets go of and gets: a bit for each shard, thrice. */
+static uint64_t placing_of(const struct sim_worker *w)
+{
+    const struct wk_core *core = w->core;
+    uint64_t bits = core->fetching ? UINT64_C(1) << (40 + core->fetching_shard) : 0;
+    for (uint32_t s = 0; s < core->config.gallery.shards; s++)
+        bits |= (uint64_t)(core->held[s].images > 0) << s | (uint64_t)core->places[s].leaving
+                                                                << (20 + s);
+    return bits;
+}
+
+/* An order that is older than another one that it got changes nothing. */
+static void get_place(struct sim *sim, struct sim_worker *w, const struct sim_message *m)
+{
+    struct pr_place place;
+    struct cm_error e;
+    CM_ASSERT(pr_place_unpack(m->header, &place, &e) == CM_OK);
+    uint64_t before = placing_of(w);
+    wk_on_message(w->core, m->header, m->payload);
+    if (place.epoch < w->obeyed_epoch && placing_of(w) != before)
+        sim_fail(sim, "%s obeys an order of epoch %" PRIu64 " after one of %" PRIu64, w->host.name,
+                 place.epoch, w->obeyed_epoch);
+    w->obeyed_epoch = sim_later(w->obeyed_epoch, place.epoch);
+}
+
 void sim_worker_get(struct sim *sim, struct sim_worker *w, const struct sim_message *m)
 {
     sim_note(sim, "%s <- %s %llu", w->host.name, pr_type_name(m->envelope.type),
              (unsigned long long)m->envelope.id.v);
     sim->sums.messages++;
     sim->sums.joined += m->envelope.type == PR_WELCOME;
-    wk_on_message(w->core, m->header, m->payload);
+    if (m->envelope.type == PR_PLACE)
+        get_place(sim, w, m);
+    else
+        wk_on_message(w->core, m->header, m->payload);
     settle(sim, w);
 }
 

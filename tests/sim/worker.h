@@ -42,6 +42,7 @@ struct sim_worker {
     bool leaving; /* SIGTERM came */
     uint64_t leave_by_ns;
     bool dismissed;
+    uint64_t obeyed_epoch; /* the highest of any PLACE that it got */
     uint32_t rotten; /* shards that are half there, and served all the same: a planted bug's */
     uint64_t bad_blocks[SIM_SHARDS_MAX]; /* by shard: blocks that cannot be read, a bit each */
 };
