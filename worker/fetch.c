@@ -21,7 +21,7 @@ struct wk_fetch {
     enum state state;
     uint32_t source; /* index of the one dialled; the plan's count: none is left */
     bool dialled;
-    bool connected;      /* it took a READ */
+    bool connected;      /* it took the last READ */
     bool mixed;          /* not all bytes since the first came from this source */
     uint64_t file_bytes; /* 0: not known yet */
     /* Offsets in the file: asked >= received >= written. */
@@ -161,6 +161,9 @@ static void ask(struct wk_fetch *f)
     for (uint32_t bytes; (bytes = want_bytes(f)) > 0 && now >= f->ask_ns;) {
         enum cm_err rc = send_read(f, bytes, &e);
         if (rc == CM_EBUSY) {
+            if (f->connected && f->asked_id == f->answered_id)
+                f->heard_ns = now; /* it owed nothing; now it owes a connection */
+            f->connected = false;
             f->ask_ns = now + DIALLING_PERIOD_NS;
             return;
         }
