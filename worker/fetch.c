@@ -193,6 +193,12 @@ static void go_on(struct wk_fetch *f)
 
 /* --- what comes ------------------------------------------------------------------------------- */
 
+/* Once all is received nobody is needed any more, and what still comes changes nothing. */
+static bool is_listening(const struct wk_fetch *f)
+{
+    return f->state == FETCHING && f->dialled && !is_received(f);
+}
+
 static enum cm_err check_block(const struct wk_fetch *f, const struct pr_block *b,
                                const struct cm_blob *payload, struct cm_error *e)
 {
@@ -235,7 +241,7 @@ void wk_fetch_on_message(struct wk_fetch *f, struct cm_bytes header, struct cm_b
 {
     struct pr_block block;
     struct cm_error e;
-    if (f->state != FETCHING || !f->dialled)
+    if (!is_listening(f))
         return;
     enum cm_err rc = pr_block_unpack(header, &block, &e);
     if (!rc)
@@ -249,7 +255,7 @@ void wk_fetch_on_message(struct wk_fetch *f, struct cm_bytes header, struct cm_b
 
 void wk_fetch_on_garbage(struct wk_fetch *f, const char *why)
 {
-    if (f->state != FETCHING || !f->dialled)
+    if (!is_listening(f))
         return;
     leave_source(f, why);
     go_on(f);
