@@ -17,6 +17,7 @@
 #define SEC UINT64_C(1000000000)
 #define MIB UINT64_C(1048576)
 
+/* Room for the longest queue; the shard that is fetched. */
 enum { QUEUE_MAX = 64, SHARD = 3 };
 
 /* A run of bytes that io.write was given and that is not written yet. */
@@ -44,6 +45,7 @@ struct world {
     char why[CM_TEXT_BYTES_MAX + 1];
 };
 
+/* Byte number `i` of the file. */
 static inline unsigned char byte_at(uint64_t i)
 {
     return (unsigned char)(i * 7 + i / MIB);
@@ -51,6 +53,7 @@ static inline unsigned char byte_at(uint64_t i)
 
 /* --- the io ----------------------------------------------------------------------------------- */
 
+/* Connects: what was asked of the source before is gone. */
 static inline enum cm_err dial(void *ctx, const char *endpoint, struct cm_error *e)
 {
     struct world *w = ctx;
@@ -63,6 +66,7 @@ static inline enum cm_err dial(void *ctx, const char *endpoint, struct cm_error 
     return CM_OK;
 }
 
+/* Takes a READ. */
 static inline enum cm_err send(void *ctx, struct cm_bytes header, struct cm_error *e)
 {
     struct world *w = ctx;
@@ -77,6 +81,7 @@ static inline enum cm_err send(void *ctx, struct cm_bytes header, struct cm_erro
     return CM_OK;
 }
 
+/* Takes a run of bytes, which must be the next ones of the file, and right. */
 static inline void write_bytes(void *ctx, uint64_t offset, struct cm_blob *bytes)
 {
     struct world *w = ctx;
@@ -91,6 +96,7 @@ static inline void write_bytes(void *ctx, uint64_t offset, struct cm_blob *bytes
     w->runs[w->runs_count++] = (struct run){offset, size};
 }
 
+/* All must be written. */
 static inline void seal(void *ctx, uint64_t file_bytes)
 {
     struct world *w = ctx;
@@ -101,6 +107,7 @@ static inline void seal(void *ctx, uint64_t file_bytes)
     w->seals++;
 }
 
+/* Keeps how it ended. */
 static inline void end(void *ctx, enum cm_err outcome, const char *why)
 {
     struct world *w = ctx;
@@ -110,6 +117,7 @@ static inline void end(void *ctx, enum cm_err outcome, const char *why)
     snprintf(w->why, sizeof w->why, "%s", why);
 }
 
+/* The test's clock. */
 static inline uint64_t now_ns(void *ctx)
 {
     return ((struct world *)ctx)->now_ns;
@@ -117,6 +125,7 @@ static inline uint64_t now_ns(void *ctx)
 
 /* --- its life --------------------------------------------------------------------------------- */
 
+/* A shard of so many bytes, of "ipc://s0" and so on. */
 static inline struct wk_fetch_plan plan_of(uint64_t file_bytes, uint32_t sources)
 {
     struct wk_fetch_plan plan = {
@@ -145,12 +154,14 @@ static inline void begin(struct world *w, const struct wk_fetch_plan *plan, uint
     wk_fetch_on_tick(w->fetch);
 }
 
+/* Likewise, from the beginning, as plan_of has it. */
 static inline void begin_plain(struct world *w, uint64_t file_bytes, uint32_t sources)
 {
     struct wk_fetch_plan plan = plan_of(file_bytes, sources);
     begin(w, &plan, file_bytes);
 }
 
+/* Frees it. */
 static inline void over(struct world *w)
 {
     wk_fetch_free(w->fetch);
@@ -194,6 +205,7 @@ static inline struct cm_blob *bytes_of(uint64_t offset, uint64_t bytes)
     return blob;
 }
 
+/* A BLOCK comes. */
 static inline void say(struct world *w, const struct pr_block *block, struct cm_blob *payload)
 {
     struct pr_buffer packed;
@@ -217,6 +229,7 @@ static inline struct pr_block truth(const struct world *w, const struct pr_read 
     };
 }
 
+/* The first READ is answered as it should be. */
 static inline void answer(struct world *w)
 {
     struct cm_blob *payload;
@@ -236,7 +249,7 @@ static inline void write_one(struct world *w)
     wk_fetch_on_written(w->fetch, run.bytes, CM_OK, "");
 }
 
-/* Answers and writes until nothing is asked for and all is written; time passes where it must. */
+/* Answers and writes until nothing is asked for and all is written. */
 static inline void give_all(struct world *w)
 {
     while (!w->ends && (w->reads_count > 0 || w->runs_count > 0)) {
@@ -255,6 +268,7 @@ static inline void sealed(struct world *w, enum cm_err rc, const char *why)
     wk_fetch_on_sealed(w->fetch, rc, why);
 }
 
+/* The whole is sound: it ends well, and is freed. */
 static inline void expect_done(struct world *w)
 {
     cr_assert_eq(w->seals, 1);
