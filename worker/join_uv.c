@@ -82,6 +82,7 @@ static bool is_over(struct join *j, enum cm_err outcome, const char *why)
         cm_log(j->log, CM_LOG_WARN, "join_failed", "msg=\"%s\" effect=\"it is tried again\"", why);
     else
         fail(j, outcome, why);
+    io_service_settle(j->service); /* JOIN is due again */
     return true;
 }
 
