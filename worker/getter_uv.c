@@ -157,7 +157,7 @@ static void work_seal(struct wk_disk_job *disk)
     if (ftruncate(job->fd, (off_t)job->offset) != 0)
         job->rc = cm_fail_errno(&job->e, errno, "cannot cut %s to size", job->part);
     if (!job->rc)
-        job->rc = job->get.check(job->get.ctx, job->part, &job->e);
+        job->rc = job->get.check(job->get.ctx, job->get.plan.shard, job->part, &job->e);
     if (!job->rc && job->get.publish)
         job->rc = st_publish(job->getter->dir, job->name, &job->e);
     if (is_bad_file(job->rc) && ftruncate(job->fd, 0) != 0)

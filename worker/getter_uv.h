@@ -24,9 +24,10 @@ struct wk_get {
     const char *name;          /* of the file, in the folder; copied */
     bool publish;              /* it gets its name once it is sound; else it stays "<name>.part" */
     void *ctx;
-    /* On the disk's thread: is "<name>.part" sound? Errors: CM_ECORRUPT, CM_EFORMAT, CM_EVERSION,
+    /* On the disk's thread: is "<name>.part" sound? `shard` is the plan's: by now ctx may be at
+     * another one, and this one abandoned. Errors: CM_ECORRUPT, CM_EFORMAT, CM_EVERSION,
      * CM_EMISMATCH (it is thrown away), others (the fetch fails). */
-    enum cm_err (*check)(void *ctx, const char *part, struct cm_error *e);
+    enum cm_err (*check)(void *ctx, uint32_t shard, const char *part, struct cm_error *e);
     /* It is over: CM_OK, or why not. Another may be begun from here. */
     void (*end)(void *ctx, enum cm_err outcome, const char *why);
 };

@@ -52,9 +52,10 @@ static void fail(struct join *j, enum cm_err rc, const char *why)
 /* --- manifest, weights ------------------------------------------------------------------------ */
 
 /* On the disk's thread, as the next. */
-static enum cm_err check_manifest(void *ctx, const char *part, struct cm_error *e)
+static enum cm_err check_manifest(void *ctx, uint32_t shard, const char *part, struct cm_error *e)
 {
     struct join *j = ctx;
+    (void)shard;
     st_gallery_close(&j->gallery);
     enum cm_err rc = st_gallery_open_file(&j->gallery, j->o->gallery, part, e);
     if (!rc && !cm_fingerprint_equal(&j->gallery.manifest.gallery, &j->givers.gallery))
@@ -62,9 +63,10 @@ static enum cm_err check_manifest(void *ctx, const char *part, struct cm_error *
     return rc;
 }
 
-static enum cm_err check_weights(void *ctx, const char *part, struct cm_error *e)
+static enum cm_err check_weights(void *ctx, uint32_t shard, const char *part, struct cm_error *e)
 {
     struct join *j = ctx;
+    (void)shard;
     struct sc_model *model;
     enum cm_err rc = st_gallery_model_file(&j->gallery, part, &model, e);
     if (!rc)

@@ -49,11 +49,11 @@ struct edge {
     struct st_shard **shards; /* [shards of the gallery] NULL: not here */
     struct wk_held *held;     /* [held_count] to begin with, ascending */
     uint32_t held_count;
-    uint32_t fetching;         /* shard that is being got */
-    struct st_shard *incoming; /* that, once it was checked; the disk's thread's till then */
+    struct st_shard *incoming; /* got and checked; the disk's thread's till then */
     struct wk_disk *disk;
     struct wk_getter *getter;
     bool opening;           /* a shard that is here is being opened again */
+    uint64_t openings;      /* number of that, or of the last */
     struct wk_giver *giver; /* NULL: others get nothing here */
     struct wk_compute compute;
     struct io_loop *loop;
@@ -135,35 +135,50 @@ static struct wk_held held_of(const struct st_shard *shard)
                             h->images_per_block};
 }
 
-/* On the disk's thread: opens the shard that came, and verifies all of it. */
-static enum cm_err check_shard(void *ctx, const char *part, struct cm_error *e)
+/* On the disk's thread: opens a shard from this file of the folder, and verifies all of it. */
+static enum cm_err open_checked(struct edge *edge, uint32_t shard, const char *file,
+                                struct st_shard **out, struct cm_error *e)
 {
-    struct edge *edge = ctx;
-    st_shard_close(edge->incoming); /* of a fetch that was abandoned, or bad */
-    edge->incoming = NULL;
-    enum cm_err rc = st_shard_open_file(&edge->incoming, &edge->gallery, edge->fetching, part, e);
+    *out = NULL;
+    enum cm_err rc = st_shard_open_file(out, &edge->gallery, shard, file, e);
     if (!rc)
-        rc = st_verify_shard(edge->incoming, e);
+        rc = st_verify_shard(*out, e);
     if (rc) {
-        st_shard_close(edge->incoming);
-        edge->incoming = NULL;
+        st_shard_close(*out);
+        *out = NULL;
     }
     return rc;
 }
 
-/* The shard is here, or not. */
-static void on_got(void *ctx, enum cm_err outcome, const char *why)
+/* Likewise, of a shard that came. */
+static enum cm_err check_shard(void *ctx, uint32_t shard, const char *part, struct cm_error *e)
 {
     struct edge *edge = ctx;
+    st_shard_close(edge->incoming); /* of a fetch that was abandoned, or bad */
+    return open_checked(edge, shard, part, &edge->incoming, e);
+}
+
+/* The shard is here, or not. */
+static void take_shard(struct edge *edge, enum cm_err outcome, const char *why,
+                       struct st_shard *shard)
+{
     if (outcome) {
         wk_on_fetch_failed(edge->core, why);
     } else {
-        struct wk_held held = held_of(edge->incoming);
-        edge->shards[held.shard] = edge->incoming;
-        edge->incoming = NULL;
+        struct wk_held held = held_of(shard);
+        edge->shards[held.shard] = shard;
         wk_on_fetched(edge->core, &held);
     }
     io_service_settle(edge->service);
+}
+
+static void on_got(void *ctx, enum cm_err outcome, const char *why)
+{
+    struct edge *edge = ctx;
+    struct st_shard *shard = outcome ? NULL : edge->incoming;
+    if (!outcome)
+        edge->incoming = NULL; /* else a check that was abandoned may be at it */
+    take_shard(edge, outcome, why, shard);
 }
 
 /* A job on a file of the folder. */
@@ -171,12 +186,15 @@ struct edge_disk_job {
     struct wk_disk_job disk;
     struct edge *edge;
     uint32_t shard;
+    uint64_t opening;        /* of an opening: its number */
+    struct st_shard *opened; /* likewise: what came of it, unless it was taken */
     enum cm_err rc;
     struct cm_error e;
 };
 
 static void free_disk_job(struct wk_disk_job *disk)
 {
+    st_shard_close(((struct edge_disk_job *)disk)->opened);
     free(disk);
 }
 
@@ -187,8 +205,10 @@ static bool submit_disk_job(struct edge *edge, uint32_t shard, void (*work)(stru
     if (cm_new(&p, 1, sizeof(struct edge_disk_job), e))
         return false;
     struct edge_disk_job *job = p;
-    *job = (struct edge_disk_job){
-        .disk = {.work = work, .done = done, .drop = free_disk_job}, .edge = edge, .shard = shard};
+    *job = (struct edge_disk_job){.disk = {.work = work, .done = done, .drop = free_disk_job},
+                                  .edge = edge,
+                                  .shard = shard,
+                                  .opening = edge->openings};
     wk_disk_submit(edge->disk, &job->disk);
     return true;
 }
@@ -197,22 +217,29 @@ static void work_open(struct wk_disk_job *disk)
 {
     struct edge_disk_job *job = (struct edge_disk_job *)disk;
     char file[PR_SHARD_FILE_BYTES];
-    job->rc = check_shard(job->edge, pr_shard_file(job->shard, file), &job->e);
+    job->rc =
+        open_checked(job->edge, job->shard, pr_shard_file(job->shard, file), &job->opened, &job->e);
 }
 
+/* One that was abandoned comes to nothing, although another may be on its way by now. */
 static void on_opened(struct wk_disk_job *disk)
 {
-    struct edge_disk_job job = *(struct edge_disk_job *)disk;
-    free(disk);
-    if (job.edge->opening)
-        on_got(job.edge, job.rc, job.e.text);
-    job.edge->opening = false;
+    struct edge_disk_job *job = (struct edge_disk_job *)disk;
+    struct edge *edge = job->edge;
+    if (edge->opening && edge->openings == job->opening) {
+        struct st_shard *opened = job->opened;
+        job->opened = NULL;
+        edge->opening = false;
+        take_shard(edge, job->rc, job->e.text, opened);
+    }
+    free_disk_job(disk);
 }
 
 /* A gallery that was imported has every shard in its folder: it only has to be opened again. */
 static void open_again(struct edge *edge, uint32_t shard)
 {
     struct cm_error e;
+    edge->openings++;
     edge->opening = submit_disk_job(edge, shard, work_open, on_opened, &e);
     if (!edge->opening)
         cm_log(edge->log, CM_LOG_ERROR, "fetch_failed", "shard=%u msg=\"%s\"", shard, e.text);
@@ -223,7 +250,6 @@ static void fetch(void *ctx, uint32_t shard, const struct pr_sources *sources)
     struct edge *edge = ctx;
     char file[PR_SHARD_FILE_BYTES];
     const struct pr_manifest *m = &edge->gallery.manifest;
-    edge->fetching = shard;
     if (!edge->folder.own) {
         open_again(edge, shard);
         return;
