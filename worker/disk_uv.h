@@ -15,7 +15,8 @@ struct wk_disk_job {
     struct io_job io;                      /* the thread's */
     void (*work)(struct wk_disk_job *job); /* the disk's thread */
     void (*done)(struct wk_disk_job *job); /* the loop, after work */
-    void (*drop)(struct wk_disk_job *job); /* in place of done, at the end: frees it, no more */
+    void (*drop)(struct wk_disk_job *job); /* in place of done, at the end, whether or not it was
+                                              worked on: frees it, and calls nobody */
 };
 
 /* Errors: CM_ENOMEM, CM_EIO. */

@@ -68,7 +68,7 @@ static void free_job(struct wk_disk_job *disk)
     free(job);
 }
 
-/* A dropped open or close: nobody else knows the descriptor any more. */
+/* A dropped open: nobody else knows the descriptor. */
 static void free_job_and_file(struct wk_disk_job *disk)
 {
     struct file_job *job = (struct file_job *)disk;
@@ -171,7 +171,13 @@ static void work_close(struct wk_disk_job *disk)
     if (job->fd >= 0)
         close(job->fd);
     job->fd = -1;
-    if (job->forget && st_remove(job->getter->dir, job->part, &e))
+    if (!job->forget)
+        return;
+    job->forget = false;
+    enum cm_err rc = st_remove(job->getter->dir, job->part, &e);
+    if (!rc && job->get.publish) /* a check that ran when it was abandoned may have named it */
+        rc = st_remove(job->getter->dir, job->name, &e);
+    if (rc)
         cm_log(job->getter->log, CM_LOG_WARN, "part_kept", "msg=\"%s\"", e.text);
 }
 
@@ -291,12 +297,19 @@ static uint64_t now_ns(void *ctx)
 
 /* --- its life --------------------------------------------------------------------------------- */
 
+/* A close that was dropped at the end is done all the same. */
+static void drop_close(struct wk_disk_job *disk)
+{
+    work_close(disk);
+    free_job(disk);
+}
+
 /* Ends the run: what is under way for it comes to nothing, the file is closed last. */
 static void stop(struct wk_getter *g, bool forget)
 {
     struct file_job *job = new_job(g, work_close, free_job);
     if (job) {
-        job->disk.drop = free_job_and_file;
+        job->disk.drop = drop_close;
         job->forget = forget;
         wk_disk_submit(g->disk, &job->disk);
     } else if (g->fd >= 0) {

@@ -198,17 +198,15 @@ static void free_disk_job(struct wk_disk_job *disk)
     free(disk);
 }
 
-static bool submit_disk_job(struct edge *edge, uint32_t shard, void (*work)(struct wk_disk_job *),
-                            void (*done)(struct wk_disk_job *), struct cm_error *e)
+static bool submit_disk_job(struct edge *edge, uint32_t shard, const struct wk_disk_job *how,
+                            struct cm_error *e)
 {
     void *p;
     if (cm_new(&p, 1, sizeof(struct edge_disk_job), e))
         return false;
     struct edge_disk_job *job = p;
-    *job = (struct edge_disk_job){.disk = {.work = work, .done = done, .drop = free_disk_job},
-                                  .edge = edge,
-                                  .shard = shard,
-                                  .opening = edge->openings};
+    *job = (struct edge_disk_job){
+        .disk = *how, .edge = edge, .shard = shard, .opening = edge->openings};
     wk_disk_submit(edge->disk, &job->disk);
     return true;
 }
@@ -238,9 +236,10 @@ static void on_opened(struct wk_disk_job *disk)
 /* A gallery that was imported has every shard in its folder: it only has to be opened again. */
 static void open_again(struct edge *edge, uint32_t shard)
 {
+    const struct wk_disk_job how = {.work = work_open, .done = on_opened, .drop = free_disk_job};
     struct cm_error e;
     edge->openings++;
-    edge->opening = submit_disk_job(edge, shard, work_open, on_opened, &e);
+    edge->opening = submit_disk_job(edge, shard, &how, &e);
     if (!edge->opening)
         cm_log(edge->log, CM_LOG_ERROR, "fetch_failed", "shard=%u msg=\"%s\"", shard, e.text);
 }
@@ -295,14 +294,24 @@ static void on_removed(struct wk_disk_job *disk)
     free(disk);
 }
 
+/* The worker ends, maybe since its shards are with others now: what was let go of goes all the
+ * same.
+ */
+static void drop_removal(struct wk_disk_job *disk)
+{
+    work_remove(disk);
+    on_removed(disk);
+}
+
 /* What an import made is never removed, only no longer served. */
 static void release_shard(void *ctx, uint32_t shard)
 {
+    const struct wk_disk_job how = {.work = work_remove, .done = on_removed, .drop = drop_removal};
     struct edge *edge = ctx;
     struct cm_error e;
     st_shard_close(edge->shards[shard]);
     edge->shards[shard] = NULL;
-    if (edge->folder.own && !submit_disk_job(edge, shard, work_remove, on_removed, &e))
+    if (edge->folder.own && !submit_disk_job(edge, shard, &how, &e))
         cm_log(edge->log, CM_LOG_WARN, "shard_kept", "shard=%u msg=\"%s\"", shard, e.text);
 }
 
