@@ -462,12 +462,23 @@ static enum cm_err open_gallery(struct edge *edge, struct cm_error *e)
     return rc ? rc : open_shards(edge, e);
 }
 
-/* Listens for other workers, unless --shards alone says what happens here. */
+/* Both endpoints, before anything is made or joined. */
+static enum cm_err check_endpoints(const struct wk_edge_options *o, struct cm_error *e)
+{
+    unsigned allow = o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0;
+    enum cm_err rc = io_endpoint_check(o->connect, allow, e);
+    if (rc || !o->listen)
+        return rc;
+    rc = io_endpoint_check(o->listen, allow | IO_ALLOW_ANY_PORT, e);
+    return rc ? cm_wrap(e, rc, "--listen") : CM_OK;
+}
+
+/* Listens for other workers, unless --shards alone says what happens here. What is near an endpoint
+ * that was allowed is allowed. */
 static enum cm_err open_giver(struct edge *edge, struct cm_error *e)
 {
     char nearby[IO_ENDPOINT_BYTES];
     const char *listen = edge->o->listen;
-    unsigned allow = IO_ALLOW_ANY_PORT | (edge->o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0);
     enum cm_err rc = CM_OK;
     if (!listen && edge->o->shards)
         return CM_OK;
@@ -475,8 +486,6 @@ static enum cm_err open_giver(struct edge *edge, struct cm_error *e)
         rc = io_nearby(edge->o->connect, edge->o->node, nearby, e);
         listen = nearby;
     }
-    if (!rc)
-        rc = io_endpoint_check(listen, allow, e);
     if (rc)
         return rc;
     const struct wk_giver_options o = {listen, edge->o->gallery, edge->gallery.manifest.gallery,
@@ -643,9 +652,8 @@ enum cm_err wk_edge_run(const struct wk_edge_options *o, const struct cm_log *lo
                         struct cm_error *e)
 {
     struct edge edge = {.o = o, .log = log};
-    unsigned allow = o->insecure ? (unsigned)IO_ALLOW_INSECURE : 0;
     bool stopped = false;
-    enum cm_err rc = io_endpoint_check(o->connect, allow, e);
+    enum cm_err rc = check_endpoints(o, e);
     edge.folder.fd = -1;
     if (!rc)
         rc = open_folder(&edge, &stopped, e);
