@@ -1,5 +1,4 @@
 /* test_folder.c: the folder that a worker serves from: whose it is, and what may be done in it. */
-#include "common/io/process.h"
 #include "proto/file/manifest.h"
 #include "tests/unit/store/gallery.h"
 #include "worker/store/folder.h"
@@ -7,6 +6,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -166,6 +166,7 @@ Test(st_folder, a_killed_owner)
     pid_t child = fork();
     cr_assert(child >= 0);
     if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         byte = st_folder_open(&f, path, &e) == CM_OK;
         if (write(ends[1], &byte, 1) == 1)
             pause();
