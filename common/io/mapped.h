@@ -19,9 +19,9 @@
 struct io_map;
 
 /* Maps the whole of a regular file, at its present size. What memory does not hold is read when it
- * is touched, and ahead of a reader that goes in order. Any thread. Errors: those of
- * cm_fail_errno; CM_EFORMAT (empty, or not a regular file), CM_ELIMIT (too many maps are open),
- * CM_ENOMEM. */
+ * is touched, and ahead of a reader that goes in order; where memory is short, the kernel drops
+ * these bytes before others. Any thread. Errors: those of cm_fail_errno; CM_EFORMAT (empty, or not
+ * a regular file), CM_ELIMIT (too many maps are open), CM_ENOMEM. */
 enum cm_err io_map_open(struct io_map **out, const char *path, struct cm_error *e)
     __attribute__((warn_unused_result));
 /* Any thread, once nobody reads the bytes any more. NULL is fine. */
