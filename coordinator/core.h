@@ -111,6 +111,9 @@ void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header);
 void co_reconcile(struct co_core *c);
 /* The same for one member alone: it spoke, so an order that was lost can be given again. */
 void co_reconcile_member(struct co_core *c, uint32_t member);
+/* A member could not read all of a shard. It lets go of it if another one has it: then it gets it
+ * again from there, if it is to have it. */
+void co_distrust(struct co_core *c, uint32_t member, uint32_t shard);
 /* Shard replicas that are to be, and are not yet. */
 uint32_t co_moves_left(const struct co_core *c);
 /* Does another member than `node`'s, one that does not leave, hold all that `node` is to hold? */

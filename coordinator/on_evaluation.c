@@ -118,6 +118,8 @@ void co_on_positives(struct co_core *c, uint32_t member, struct cm_bytes header)
         g->evaluation->worker_bytes += header.size;
         rc = take_positives(c, g, member, &message, &e);
     }
+    if (message.reason == PR_REASON_CORRUPT)
+        co_distrust(c, member, message.shard.v);
     settle(c, member, g, g ? rc : CM_ENOENT, &e);
     pr_positives_message_fini(&message);
 }

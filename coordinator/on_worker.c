@@ -341,6 +341,8 @@ static void take_result(struct co_core *c, uint32_t member, const struct pr_resu
     if (rc && cm_log_rate_pass(&c->late_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
         cm_log(c->log, CM_LOG_INFO, "result_dropped", "worker=%s msg=\"%s\" unreported=%" PRIu64,
                m->hello.node, e.text, missed);
+    if (result->reason == PR_REASON_CORRUPT)
+        co_distrust(c, member, result->shard.v);
     if (g)
         co_finish_if_complete(c, g);
     co_release_leaver(c, member);

@@ -5,6 +5,7 @@
  *   and all whose own it is have it    -> it is asked no more, and PLACE without sources, one at a
  *                                         time
  *   it drains and has none any more    -> DISMISS
+ *   it cannot read one, others can     -> as if it were not its own; then it lacks it
  *
  * So at no moment is a shard held less often than before the change. Orders carry the epoch, and
  * none is given that a restart would not remember. */
@@ -148,6 +149,21 @@ static bool takes_orders(const struct co_core *c, uint32_t member)
 {
     const struct co_member *m = &c->members.slots[member];
     return m->used && m->node != CO_NO_NODE && m->state == PR_MEMBER_READY && !c->unsaved;
+}
+
+void co_distrust(struct co_core *c, uint32_t member, uint32_t shard)
+{
+    const struct co_member *m = &c->members.slots[member];
+    const struct co_shard *s = &c->map.shards[shard];
+    bool other = false;
+    for (uint32_t h = 0; h < s->holders_count; h++)
+        other |=
+            s->holders[h] != member && c->members.slots[s->holders[h]].state == PR_MEMBER_READY;
+    if (!other || !takes_orders(c, member) || m->holds[shard] != CO_HELD)
+        return;
+    cm_log(c->log, CM_LOG_WARN, "shard_corrupt", "shard=%u worker=%s effect=\"it is got again\"",
+           shard, m->hello.node);
+    let_go(c, member, shard);
 }
 
 void co_reconcile(struct co_core *c)

@@ -193,6 +193,7 @@ void wk_on_welcome(struct wk_core *w, struct cm_bytes header)
         return; /* a second answer to a second hello */
     w->link = WK_READY;
     w->speak_ns = wk_now(w) + w->heartbeat_ns;
+    w->place_epoch = welcome.epoch; /* lower than before: it began with a new map */
     cm_log(w->log, CM_LOG_INFO, "welcome", "heartbeat_ms=%u dead_after_ms=%u", welcome.heartbeat_ms,
            welcome.dead_after_ms);
     wk_tell_places(w);

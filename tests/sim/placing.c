@@ -53,6 +53,7 @@ void sim_place_release(void *ctx, uint32_t shard)
     sim_note(w->sim, "%s removes shard %u", w->host.name, shard);
     w->held[shard] = (struct wk_held){.shard = shard};
     w->sim->disks[w->place].whole &= ~(1u << shard);
+    w->bad_blocks[shard] = 0;
 }
 
 void sim_place_crash(struct sim *sim, struct sim_worker *w)

@@ -402,6 +402,33 @@ Test(co_place, a_node_that_alone_has_shards_is_waited_for)
     fake_co_fini(&f);
 }
 
+/* A search of a shard that its worker cannot read is answered by the other that has it, and the
+ * worker gets it again from there; with one holder there is nobody to get it from. */
+Test(co_place, a_shard_that_cannot_be_read_is_got_again)
+{
+    for (uint32_t wanted = 1; wanted <= 2; wanted++) {
+        struct fake_co f;
+        init_two(&f, wanted);
+        fake_co_query(&f, "client", 1, 3, 5000);
+        struct pr_search search = fake_co_take_search(&f, "w0");
+        struct pr_result bad = {.id = search.id,
+                                .shard = search.shards[0],
+                                .reason = PR_REASON_CORRUPT,
+                                .images_scored = 4,
+                                .images = FAKE_SHARD_IMAGES};
+        fake_co_result(&f, "w0", &bad);
+        cr_assert_eq(test_mailbox_count(&f.sent, "w0", PR_PLACE), wanted - 1);
+        cr_assert_eq(fake_co_logged(&f, "event=shard_corrupt"), wanted - 1);
+        if (wanted == 2) {
+            cr_assert_eq(take_drop(&f, "w0"), bad.shard.v);
+            holds(&f, "w0", bad.shard.v, false, "");
+            cr_assert_eq(take_order(&f, "w0", "ipc://w1"), bad.shard.v);
+        }
+        pr_search_fini(&search);
+        fake_co_fini(&f);
+    }
+}
+
 static void say_join(struct fake_co *f, const char *node)
 {
     struct pr_join join;
