@@ -1,6 +1,6 @@
 /* disk_uv.h: a thread of its own for what waits for the disk while a worker serves: reading blocks
- * of files that others ask for, writing those that come, checking whole shards. So neither the
- * loop, with its heartbeats, nor the compute threads ever do. Jobs run one by one, in order. */
+ * of files that others ask for, or writing those that come and checking whole shards. So neither
+ * the loop, with its heartbeats, nor the compute threads ever do. Jobs run one by one, in order. */
 #ifndef WK_DISK_UV_H
 #define WK_DISK_UV_H
 

@@ -5,7 +5,6 @@
 #include "common/io/cpu.h"
 #include "common/io/endpoint.h"
 #include "common/io/loop.h"
-#include "common/io/nearby.h"
 #include "common/io/pool.h"
 #include "common/io/service.h"
 #include "common/io/socket.h"
@@ -101,7 +100,7 @@ static struct cm_image_meta meta(void *ctx, uint32_t shard, uint64_t i)
 
 static const char *endpoint(void *ctx)
 {
-    const struct edge *edge = ctx;
+    struct edge *edge = ctx;
     return edge->giver ? wk_giver_endpoint(edge->giver) : "";
 }
 
@@ -473,24 +472,20 @@ static enum cm_err check_endpoints(const struct wk_edge_options *o, struct cm_er
     return rc ? cm_wrap(e, rc, "--listen") : CM_OK;
 }
 
-/* Listens for other workers, unless --shards alone says what happens here. What is near an endpoint
- * that was allowed is allowed. */
+/* Gives to other workers, unless --shards alone says what happens here. */
 static enum cm_err open_giver(struct edge *edge, struct cm_error *e)
 {
-    char nearby[IO_ENDPOINT_BYTES];
-    const char *listen = edge->o->listen;
-    enum cm_err rc = CM_OK;
-    if (!listen && edge->o->shards)
+    const struct wk_giver_options o = {
+        .listen = edge->o->listen,
+        .connect = edge->o->connect,
+        .node = edge->o->node,
+        .dir = edge->o->gallery,
+        .gallery = edge->gallery.manifest.gallery,
+        .shards = edge->gallery.manifest.shards_count,
+    };
+    if (!edge->o->listen && edge->o->shards)
         return CM_OK;
-    if (!listen) {
-        rc = io_nearby(edge->o->connect, edge->o->node, nearby, e);
-        listen = nearby;
-    }
-    if (rc)
-        return rc;
-    const struct wk_giver_options o = {listen, edge->o->gallery, edge->gallery.manifest.gallery,
-                                       edge->gallery.manifest.shards_count};
-    return wk_giver_new(&edge->giver, &o, edge->loop, edge->context, edge->disk, edge->log, e);
+    return wk_giver_new(&edge->giver, &o, edge->loop, edge->context, edge->log, e);
 }
 
 static enum cm_err new_jobs(struct edge *edge, struct cm_error *e)
@@ -612,12 +607,13 @@ static void clean_up(struct edge *edge)
 {
     io_pool_free(edge->pool); /* first: its threads use the rest, as the disk's does */
     wk_disk_free(edge->disk);
+    wk_giver_stop(edge->giver);
     io_loop_free(edge->loop); /* and with it the watches and their sockets */
     wk_getter_free(edge->getter);
-    wk_giver_free(edge->giver);
     io_service_free(edge->service);
     wk_free(edge->core);
     io_context_free(edge->context);
+    wk_giver_free(edge->giver); /* now that its blocks are out of ZeroMQ's hands */
     wk_compute_fini(&edge->compute);
     for (uint32_t i = 0; edge->shards && i < edge->gallery.manifest.shards_count; i++)
         st_shard_close(edge->shards[i]);
