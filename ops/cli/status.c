@@ -37,8 +37,9 @@ static void print_member(const struct pr_member *m, const struct look *before)
     if (before->seconds > 0)
         snprintf(rate, sizeof rate, "%.0f", pairs_per_s(m, before));
     printf("%-24s %-8s %7u %9s %10" PRIu64 " %9u %6u %10" PRIu64 " %11s %5.0f MB  %s\n", m->node,
-           pr_member_state_name(m->state), m->threads, shards, m->images, m->inflight, m->queued,
-           m->searches_done, rate, (double)m->memory_bytes / 1e6, m->numeric_class);
+           m->slow ? "slow" : pr_member_state_name(m->state), m->threads, shards, m->images,
+           m->inflight, m->queued, m->searches_done, rate, (double)m->memory_bytes / 1e6,
+           m->numeric_class);
 }
 
 static void print_placement(const struct pr_status *s)
@@ -68,6 +69,9 @@ static void print_text(const char *endpoint, const struct pr_status *s, const st
            " errors; %u waiting, %u in flight\n",
            s->counters.queries, s->counters.answers, s->counters.partial, s->counters.errors,
            s->queries_waiting, s->queries_inflight);
+    printf("hedges       %" PRIu64 " shards asked of a second worker, which answered %" PRIu64
+           " first\n",
+           s->counters.hedges, s->counters.hedges_won);
     printf("refused      %" PRIu64 " workers; garbage %" PRIu64 "; %" PRIu64 " connections ended\n",
            s->counters.refused, s->counters.garbage, s->counters.disconnects);
     printf("\n%-24s %-8s %7s %9s %10s %9s %6s %10s %11s %8s  %s\n", "worker", "state", "threads",
@@ -97,7 +101,7 @@ static json_t *workers_json(const struct pr_status *s)
         json_array_append_new(
             list,
             json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:i, s:i, "
-                      "s:i, s:I}",
+                      "s:i, s:I, s:b}",
                       "node", m->node, "state", pr_member_state_name(m->state), "class",
                       m->numeric_class, "threads", (int)m->threads, "credits", (int)m->credits,
                       "inflight", (int)m->inflight, "shards", (int)m->shards, "images",
@@ -105,7 +109,7 @@ static json_t *workers_json(const struct pr_status *s)
                       "pairs_scored", (json_int_t)m->pairs_scored, "silent_ms",
                       (json_int_t)m->silent_ms, "placed", (int)m->placed, "assigned",
                       (int)m->assigned, "moving", (int)m->moving, "queued", (int)m->queued,
-                      "memory_bytes", (json_int_t)m->memory_bytes));
+                      "memory_bytes", (json_int_t)m->memory_bytes, "slow", (int)m->slow));
     }
     return list;
 }
@@ -114,7 +118,8 @@ static enum cm_err print_json(const struct pr_status *s, struct cm_error *e)
 {
     const struct pr_counters *c = &s->counters;
     json_t *root = json_pack(
-        "{s:I, s:I, s:I, s:i, s:i, s:o, s:i, s:i, s:i, s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
+        "{s:I, s:I, s:I, s:i, s:i, s:o, s:i, s:i, s:i, "
+        "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
         "uptime_ms", (json_int_t)s->uptime_ms, "epoch", (json_int_t)s->epoch, "replicas",
         (int)s->replicas, "shards_whole", (int)s->shards_whole, "memory_bytes",
         (json_int_t)s->memory_bytes, "gallery", gallery_json(s), "shards_covered",
@@ -122,7 +127,8 @@ static enum cm_err print_json(const struct pr_status *s, struct cm_error *e)
         (int)s->queries_inflight, "counters", "queries", (json_int_t)c->queries, "answers",
         (json_int_t)c->answers, "partial", (json_int_t)c->partial, "errors", (json_int_t)c->errors,
         "garbage", (json_int_t)c->garbage, "refused", (json_int_t)c->refused, "disconnects",
-        (json_int_t)c->disconnects, "workers", workers_json(s));
+        (json_int_t)c->disconnects, "hedges", (json_int_t)c->hedges, "hedges_won",
+        (json_int_t)c->hedges_won, "workers", workers_json(s));
     return cli_print_json(root, e);
 }
 

@@ -24,7 +24,8 @@ enum {
     MOVING = 14,
     QUEUED = 15,
     MEMORY_BYTES = 16,
-    FIELDS = 17,
+    SLOW = 17,
+    FIELDS = 18,
 };
 
 const char *pr_member_state_name(enum pr_member_state state)
@@ -83,6 +84,8 @@ void pr_member_write(struct pr_writer *w, const struct pr_member *m)
     pr_put_u64(w, MOVING, m->moving);
     pr_put_u64(w, QUEUED, m->queued);
     pr_put_u64(w, MEMORY_BYTES, m->memory_bytes);
+    pr_write_key(w, SLOW);
+    pr_write_bool(w, m->slow);
 }
 
 void pr_member_read(struct pr_fields *f, struct pr_member *m)
@@ -104,4 +107,5 @@ void pr_member_read(struct pr_fields *f, struct pr_member *m)
     m->moving = pr_get_u32(f, MOVING, "moving");
     m->queued = pr_get_u32(f, QUEUED, "queued");
     m->memory_bytes = pr_get_u64(f, MEMORY_BYTES, "memory_bytes");
+    m->slow = pr_get_bool(f, SLOW, "slow");
 }

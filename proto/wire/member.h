@@ -39,6 +39,7 @@ struct pr_member {
     uint32_t moving;    /* of those, the ones that it does not hold yet */
     uint32_t queued;    /* this and the next as its last HEARTBEAT said */
     uint64_t memory_bytes;
+    bool slow; /* late, or silent for two heartbeats: queries pass it over where they can */
 };
 
 /* The short text of a state ("ready"); NULL for a number that is none. Static storage. */

@@ -25,7 +25,9 @@ enum {
     MEMORY_BYTES = 30,
     REPLICAS = 31,
     SHARDS_WHOLE = 32,
-    FIELDS = 16, /* without GALLERY */
+    HEDGES = 33,
+    HEDGES_WON = 34,
+    FIELDS = 18, /* without GALLERY */
 };
 
 static enum cm_err check(const struct pr_status *m, struct cm_error *e)
@@ -39,6 +41,8 @@ static enum cm_err check(const struct pr_status *m, struct cm_error *e)
     if (!rc)
         rc = pr_check_range("shards_whole", m->shards_whole, 0, m->replicas ? m->shards_covered : 0,
                             e);
+    if (!rc)
+        rc = pr_check_range("hedges_won", m->counters.hedges_won, 0, m->counters.hedges, e);
     if (!rc)
         rc = pr_check_range("the number of members", m->members_count, 0, CM_MEMBERS_MAX, e);
     for (size_t i = 0; i < m->members_count && !rc; i++) {
@@ -58,6 +62,8 @@ static void write_counters(struct pr_writer *w, const struct pr_counters *c)
     pr_put_u64(w, GARBAGE, c->garbage);
     pr_put_u64(w, REFUSED, c->refused);
     pr_put_u64(w, DISCONNECTS, c->disconnects);
+    pr_put_u64(w, HEDGES, c->hedges);
+    pr_put_u64(w, HEDGES_WON, c->hedges_won);
 }
 
 enum cm_err pr_status_pack(const struct pr_status *m, struct pr_buffer *out, struct cm_error *e)
@@ -95,6 +101,8 @@ static void read_counters(struct pr_fields *f, struct pr_counters *c)
     c->garbage = pr_get_u64(f, GARBAGE, "garbage");
     c->refused = pr_get_u64(f, REFUSED, "refused");
     c->disconnects = pr_get_u64(f, DISCONNECTS, "disconnects");
+    c->hedges = pr_get_u64(f, HEDGES, "hedges");
+    c->hedges_won = pr_get_u64(f, HEDGES_WON, "hedges_won");
 }
 
 static void read_members(struct pr_fields *f, struct pr_status *out)

@@ -19,6 +19,8 @@ struct pr_counters {
     uint64_t garbage;     /* messages that could not be read, connections without a message */
     uint64_t refused;     /* workers refused */
     uint64_t disconnects; /* connections of peers that ended, whatever the reason */
+    uint64_t hedges;      /* shards that a second worker was asked for because the first was late */
+    uint64_t hedges_won;  /* of them, those that the second answered first; at most hedges */
 };
 
 struct pr_status {

@@ -388,6 +388,7 @@ static void expect_same_member(const struct pr_member *got, const struct pr_memb
     cr_assert_eq(got->searches_done, want->searches_done);
     cr_assert_eq(got->pairs_scored, want->pairs_scored);
     cr_assert_eq(got->silent_ms, want->silent_ms);
+    cr_assert_eq(got->slow, want->slow);
 }
 
 static void round_trip_status(const struct pr_status *m)
@@ -426,7 +427,8 @@ Test(wire_status, both_ends_go_round)
                             .images = CM_IMAGES_MAX,
                             .searches_done = UINT64_MAX - 1,
                             .pairs_scored = UINT64_MAX - 2,
-                            .silent_ms = UINT64_MAX - 3};
+                            .silent_ms = UINT64_MAX - 3,
+                            .slow = true};
     fill(big.node, '_', CM_NODE_BYTES_MAX);
     fill(big.numeric_class, '!', CM_CLASS_BYTES_MAX);
     for (size_t i = 0; i < CM_MEMBERS_MAX; i++)
@@ -443,7 +445,8 @@ Test(wire_status, both_ends_go_round)
                                        .images = CM_IMAGES_MAX,
                                        .shards = CM_SHARDS_MAX},
                            .shards_covered = CM_SHARDS_MAX,
-                           .counters = {1, UINT64_MAX, 2, UINT64_MAX - 1, 3, UINT64_MAX - 2, 4},
+                           .counters = {1, UINT64_MAX, 2, UINT64_MAX - 1, 3, UINT64_MAX - 2, 4,
+                                        UINT64_MAX - 3, UINT64_MAX - 4},
                            .queries_waiting = UINT32_MAX,
                            .queries_inflight = UINT32_MAX - 1,
                            .queries_yours = UINT32_MAX - 2,
