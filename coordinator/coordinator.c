@@ -159,7 +159,7 @@ static void on_member_message(struct co_core *c, const struct cm_peer *from,
         ask_who(c, from);
         return;
     }
-    co_member_hear(&c->members.slots[member], co_now(c));
+    co_hear(c, member);
     switch (envelope->type) {
     case PR_HEARTBEAT:
         /* What a leaver owed may have been cancelled, or have run out of time. */
@@ -253,14 +253,16 @@ static uint64_t second_look_ns(const struct co_core *c)
     return c->config.heartbeat_ns / 4;
 }
 
-/* When a member has to be looked at next, if nothing comes from it. */
+/* When a member has to be looked at next, if nothing comes from it: first when two heartbeats are
+ * missing, or when it is nearly dead if that is sooner. */
 static uint64_t next_look_ns(const struct co_core *c, const struct co_member *m)
 {
     uint64_t dead_ns = m->heard_ns + c->config.dead_after_ns;
-    uint64_t second_ns = m->doubted_ns + second_look_ns(c);
+    uint64_t missing_ns = m->heard_ns + 2 * c->config.heartbeat_ns;
+    uint64_t first_ns = dead_ns - second_look_ns(c), second_ns = m->doubted_ns + second_look_ns(c);
     if (!m->doubted_ns)
-        return dead_ns - second_look_ns(c);
-    return second_ns > dead_ns ? second_ns : dead_ns;
+        return missing_ns < first_ns ? missing_ns : first_ns;
+    return m->silent && dead_ns > second_ns ? dead_ns : second_ns;
 }
 
 static void look_at(struct co_core *c, uint32_t member, uint64_t now)
@@ -268,10 +270,12 @@ static void look_at(struct co_core *c, uint32_t member, uint64_t now)
     struct co_member *m = &c->members.slots[member];
     if (!m->used || now < next_look_ns(c, m))
         return;
-    if (m->doubted_ns)
+    if (!m->doubted_ns)
+        m->doubted_ns = now;
+    else if (now - m->heard_ns >= c->config.dead_after_ns)
         co_lose_member(c, member, "silent");
     else
-        m->doubted_ns = now;
+        co_fall_silent(c, member);
 }
 
 void co_on_tick(struct co_core *c)
@@ -286,6 +290,8 @@ void co_on_tick(struct co_core *c)
         if (now >= g->deadline_ns)
             co_finish(c, g);
     }
+    co_end_probes(c);
+    co_judge(c);
     co_scatter_waiting(c);
 }
 
@@ -299,9 +305,11 @@ uint64_t co_next_wakeup_ns(const struct co_core *c)
         if (m->used && next_look_ns(c, m) < next)
             next = next_look_ns(c, m);
     }
-    for (const struct co_gather *g = c->open.head; g; g = g->next)
-        if (g->deadline_ns < next)
-            next = g->deadline_ns;
+    for (const struct co_gather *g = c->open.head; g; g = g->next) {
+        uint64_t first = g->look_ns < g->deadline_ns ? g->look_ns : g->deadline_ns;
+        if (first < next)
+            next = first;
+    }
     return next;
 }
 

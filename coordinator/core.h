@@ -41,6 +41,10 @@ struct co_core {
     struct co_list evaluations; /* the same; they are dispatched when no query waits */
     struct co_list open;        /* dispatched, of both kinds */
     struct pr_counters counters;
+    uint64_t hedge_room;   /* what may be spent on hedges; one costs CO_HEDGE_COST */
+    uint64_t judged_ns;    /* when members were last set against each other */
+    double usual_share_ns; /* what came out: the median of their pace; 0 before the first time */
+    double usual_image_ns;
     struct cm_log_rate garbage_rate;
     struct cm_log_rate late_rate;
     struct cm_log_rate disconnect_rate;
@@ -76,12 +80,43 @@ void co_tell(struct co_core *c, const struct cm_peer *to, enum cm_err packing,
 void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
                    enum pr_error_code code, uint32_t retry_after_ms, const char *text);
 
-/* scatter.c: finds members for homeless slots of open gathers, and then dispatches waiting ones,
- * oldest first, while workers have credit. Whoever loses a member, or orphans a slot, calls it. */
+/* scatter.c: finds members for homeless slots of open gathers, then second ones for late slots, and
+ * then dispatches waiting ones, oldest first, while workers have credit. Whoever loses a member, or
+ * orphans a slot, calls it. */
 void co_scatter_waiting(struct co_core *c);
 /* A member declines a slot. It is asked of another one, if there is one: true then. */
 bool co_retry_elsewhere(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t member,
                         enum pr_reason reason);
+
+/* What one hedge costs in hedge_room; a shard request earns config.hedge_percent. */
+enum { CO_HEDGE_COST = 100 };
+
+/* hedge.c: a query was dispatched: each of its shards is a request. */
+void co_pay_for_hedges(struct co_core *c, const struct co_gather *g);
+/* When a shard's answer is, or was, late enough to ask another member too; UINT64_MAX for never. */
+uint64_t co_slot_due_ns(const struct co_core *c, const struct co_gather *g, uint32_t shard);
+/* Would asking another one be a hedge? If not, it moves the shard off a demoted member. Of a shard
+ * that somebody is asked for. */
+bool co_is_hedge(const struct co_core *c, const struct co_gather *g, uint32_t shard);
+/* Sets g->look_ns anew; `looked`: what is late now has just been tried, and gets more time. */
+void co_schedule_look(const struct co_core *c, struct co_gather *g, bool looked);
+
+/* lateness.c: something came from a member. */
+void co_hear(struct co_core *c, uint32_t member);
+/* Two of its heartbeats are missing. */
+void co_fall_silent(struct co_core *c, uint32_t member);
+/* What it owes queries is looked at soon: it is demoted. */
+void co_look_at_member(struct co_core *c, uint32_t member);
+/* A shard of a part has its answer, the part's own or (`answered` false) another's, or it is not
+ * waited for any more. `over`: it owes nothing else. Nothing happens for an evaluation. */
+void co_time_part(struct co_core *c, const struct co_gather *g, uint32_t part, bool answered,
+                  bool over);
+/* Takes a result that answers a member's probe: true then, and it is for nothing else. */
+bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *result);
+/* Gives up the probes whose time is over. */
+void co_end_probes(struct co_core *c);
+/* Demotes members by what their answers take. Call when some have come. */
+void co_judge(struct co_core *c);
 
 /* The list in which a gather of its kind waits. */
 struct co_list *co_waiting_list(struct co_core *c, const struct co_gather *g);
@@ -92,7 +127,8 @@ void co_finish_if_complete(struct co_core *c, struct co_gather *g);
 void co_finish(struct co_core *c, struct co_gather *g);
 /* The same without an answer: for a client that is gone, or was told. Open gathers only. */
 void co_abandon(struct co_core *c, struct co_gather *g);
-/* Tells a part's worker to stop. */
+/* Tells a worker to stop a search; its part's worker. Errors: those of co_send, logged. */
+enum cm_err co_cancel(struct co_core *c, const struct cm_peer *to, struct cm_query_id id);
 void co_cancel_part(struct co_core *c, const struct co_gather *g, uint32_t part);
 
 /* The open gather to which a search's id belongs, or NULL. */

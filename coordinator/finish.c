@@ -42,29 +42,37 @@ static enum cm_err send_measured(struct co_core *c, struct co_gather *g, bool *p
     return rc ? rc : co_send(c, &g->client, &packed, NULL, e);
 }
 
+enum cm_err co_cancel(struct co_core *c, const struct cm_peer *to, struct cm_query_id id)
+{
+    struct pr_control cancel = {.type = PR_CANCEL, .id = id, .epoch = c->epoch};
+    struct pr_buffer packed;
+    struct cm_error e;
+    enum cm_err rc = pr_control_pack(&cancel, &packed, &e);
+    if (!rc)
+        rc = co_send(c, to, &packed, NULL, &e);
+    if (rc)
+        cm_log(c->log, CM_LOG_DEBUG, "unsent", "msg=\"%s\"", e.text);
+    return rc;
+}
+
 /* A search ends by itself all the same, at its deadline; but the scores of an evaluation would be
  * kept for ever. */
 void co_cancel_part(struct co_core *c, const struct co_gather *g, uint32_t part)
 {
     struct co_member *m = &c->members.slots[g->parts[part].member];
-    struct pr_control cancel = {.type = PR_CANCEL, .id = co_part_id(g, part), .epoch = c->epoch};
-    struct pr_buffer packed;
-    struct cm_error e;
-    enum cm_err rc = pr_control_pack(&cancel, &packed, &e);
-    if (!rc)
-        rc = co_send(c, &m->peer, &packed, NULL, &e);
-    if (!rc)
-        return;
-    cm_log(c->log, CM_LOG_DEBUG, "unsent", "msg=\"%s\"", e.text);
-    m->estranged |= g->evaluation != NULL;
+    if (co_cancel(c, &m->peer, co_part_id(g, part)))
+        m->estranged |= g->evaluation != NULL;
 }
 
 /* Tells each worker that still owes something to stop. */
 static void cancel_open_parts(struct co_core *c, const struct co_gather *g)
 {
-    for (uint32_t p = 0; p < g->parts_count; p++)
-        if (g->parts[p].open > 0)
-            co_cancel_part(c, g, p);
+    for (uint32_t p = 0; p < g->parts_count; p++) {
+        if (g->parts[p].open == 0)
+            continue;
+        co_time_part(c, g, p, false, true);
+        co_cancel_part(c, g, p);
+    }
 }
 
 void co_finish(struct co_core *c, struct co_gather *g)

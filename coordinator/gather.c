@@ -89,9 +89,11 @@ enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint64_t now_ns
     for (uint32_t s = 0; s < shards; s++)
         g->slots[s] = (struct co_slot){.homeless = true,
                                        .part = CO_NO_PART,
+                                       .second = CO_NO_PART,
                                        .avoid = CO_NO_MEMBER,
                                        .reason = PR_REASON_NO_WORKER};
     g->dispatched_ns = now_ns;
+    g->look_ns = UINT64_MAX;
     g->deadline_ns = g->evaluation ? UINT64_MAX : now_ns + g->deadline_after_ns;
     return CM_OK;
 }
@@ -109,7 +111,8 @@ enum cm_err co_gather_add_part(struct co_gather *g, uint32_t member, uint32_t *p
     }
     *part = g->parts_count++;
     /* The counts that it will owe keep an evaluation's part open. */
-    g->parts[*part] = (struct co_part){member, g->attempts, g->evaluation ? 1 : 0};
+    g->parts[*part] =
+        (struct co_part){.member = member, .attempt = g->attempts, .open = g->evaluation ? 1 : 0};
     return CM_OK;
 }
 
@@ -121,9 +124,12 @@ static void end_homelessness(struct co_gather *g, struct co_slot *slot)
 
 void co_gather_assign(struct co_gather *g, uint32_t shard, uint32_t part)
 {
-    end_homelessness(g, &g->slots[shard]);
-    g->slots[shard].part = part;
+    struct co_slot *slot = &g->slots[shard];
+    CM_ASSERT(slot->homeless || (slot->part != CO_NO_PART && slot->second == CO_NO_PART));
+    *(slot->homeless ? &slot->part : &slot->second) = part;
+    end_homelessness(g, slot);
     g->parts[part].open++;
+    g->parts[part].images += slot->images;
 }
 
 void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason reason)
@@ -139,6 +145,8 @@ void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason re
         g->evaluation->failed = true;
     if (slot->part != CO_NO_PART)
         g->parts[slot->part].open--;
+    if (slot->second != CO_NO_PART)
+        g->parts[slot->second].open--;
 }
 
 static bool has_slots(const struct co_gather *g, uint32_t part)
@@ -149,16 +157,35 @@ static bool has_slots(const struct co_gather *g, uint32_t part)
     return false;
 }
 
-void co_gather_orphan(struct co_gather *g, uint32_t shard, enum pr_reason reason, uint32_t avoid)
+uint32_t co_gather_part_of(const struct co_gather *g, uint32_t shard, uint32_t member)
+{
+    const struct co_slot *slot = &g->slots[shard];
+    if (slot->part != CO_NO_PART && g->parts[slot->part].member == member)
+        return slot->part;
+    if (slot->second != CO_NO_PART && g->parts[slot->second].member == member)
+        return slot->second;
+    return CO_NO_PART;
+}
+
+uint32_t co_gather_rival_of(const struct co_gather *g, uint32_t shard, uint32_t part)
+{
+    const struct co_slot *slot = &g->slots[shard];
+    return slot->part == part ? slot->second : slot->part;
+}
+
+void co_gather_orphan(struct co_gather *g, uint32_t shard, uint32_t part, enum pr_reason reason,
+                      uint32_t avoid)
 {
     struct co_slot *slot = &g->slots[shard];
-    uint32_t part = slot->part;
-    CM_ASSERT(!slot->closed && part != CO_NO_PART);
+    CM_ASSERT(!slot->closed && part != CO_NO_PART && co_slot_is_of(slot, part));
     g->parts[part].open--;
-    slot->part = CO_NO_PART;
+    slot->part = co_gather_rival_of(g, shard, part);
+    slot->second = CO_NO_PART;
+    slot->avoid = avoid;
+    if (slot->part != CO_NO_PART)
+        return;
     slot->homeless = true;
     slot->reason = reason;
-    slot->avoid = avoid;
     g->homeless++;
     if (g->evaluation && !has_slots(g, part))
         g->parts[part].open = 0;
@@ -193,8 +220,8 @@ void co_gather_lose(struct co_gather *g, uint32_t member)
         if (irreplaceable) /* the scores that it kept are gone with it */
             co_gather_fail_part(g, p, PR_REASON_WORKER_LOST);
         for (uint32_t s = 0; s < g->slots_count && !irreplaceable; s++)
-            if (g->slots[s].part == p && !g->slots[s].closed)
-                co_gather_orphan(g, s, PR_REASON_WORKER_LOST, CO_NO_MEMBER);
+            if (co_slot_is_of(&g->slots[s], p) && !g->slots[s].closed)
+                co_gather_orphan(g, s, p, PR_REASON_WORKER_LOST, CO_NO_MEMBER);
         g->parts[p].open = 0;
     }
 }
@@ -202,6 +229,11 @@ void co_gather_lose(struct co_gather *g, uint32_t member)
 bool co_gather_may_retry(const struct co_gather *g)
 {
     return g->attempts < CO_ATTEMPTS_MAX;
+}
+
+bool co_gather_may_hedge(const struct co_gather *g)
+{
+    return !g->evaluation && g->attempts < CO_ATTEMPTS_MAX / 2;
 }
 
 bool co_gather_is_over(const struct co_gather *g)
@@ -292,11 +324,10 @@ enum cm_err co_gather_check_sender(const struct co_gather *g, uint32_t shard, ui
                                    struct cm_query_id id, struct cm_error *e)
 {
     CM_ASSERT(shard < g->slots_count);
-    const struct co_slot *slot = &g->slots[shard];
-    if (slot->part == CO_NO_PART || g->parts[slot->part].member != member ||
-        co_part_id(g, slot->part).v != id.v)
+    uint32_t part = co_gather_part_of(g, shard, member);
+    if (part == CO_NO_PART || co_part_id(g, part).v != id.v)
         return cm_fail(e, CM_EMISMATCH, "shard %u was asked of another worker", shard);
-    if (slot->closed)
+    if (g->slots[shard].closed)
         return cm_fail(e, CM_EEXIST, "shard %u has its answer", shard);
     return CM_OK;
 }

@@ -2,12 +2,14 @@
  *
  *      WAITING --dispatch--> OPEN --all slots closed, or deadline--> answered and freed
  *
- * Each shard's slot closes once: by the result of the one member that was asked last, or by a
- * reason why there is none. A slot whose member was lost, or declined, is homeless until another
- * member that holds the shard is asked, under another search id: an answer of the former one is
- * refused then, and a second answer for a closed slot is, so no image can count twice. Hits are
- * merged as they come: never more than k are held. An evaluation has no deadline, and a second
- * round after its slots have closed: evaluation.h. Pure; loop thread only. */
+ * Each shard's slot closes once: by the result of a member that is asked, or by a reason why there
+ * is none. A query's slot may be asked of a second member while the first has not answered: the
+ * first answer closes it, whosever it is. A slot all of whose members were lost, or declined, is
+ * homeless until another member that holds the shard is asked. Each asking has another search id:
+ * an answer of one who is not asked any more is refused, and a second answer for a closed slot is,
+ * so no image can count twice. Hits are merged as they come: never more than k are held. An
+ * evaluation has no deadline, and a second round after its slots have closed: evaluation.h. Pure;
+ * loop thread only. */
 #ifndef CO_GATHER_H
 #define CO_GATHER_H
 
@@ -29,6 +31,9 @@ struct co_part {
     uint32_t member;
     uint32_t attempt; /* the search's id is the gather's and this */
     uint32_t open;    /* slots it has not answered yet; in an evaluation one more, for its counts */
+    bool beaten;      /* another has answered some of them first: it may be at those still */
+    uint64_t images;  /* in what it was asked, less those that it has left out */
+    uint64_t sent_ns;
 };
 
 /* One shard's place in a query. */
@@ -36,7 +41,9 @@ struct co_slot {
     bool closed;
     bool homeless;         /* open, and nobody is asked */
     uint32_t part;         /* who was asked; CO_NO_PART for nobody */
-    uint32_t avoid;        /* homeless: the member that just failed; CO_NO_MEMBER for none */
+    uint32_t second;       /* who was asked too, while that one is at it; CO_NO_PART for nobody */
+    bool hedged;           /* the second was for its being late, and counts as a hedge */
+    uint32_t avoid;        /* the member that failed last; CO_NO_MEMBER for none */
     enum pr_reason reason; /* closed: why not whole; homeless: why it will not be, if it stays so */
     uint64_t images_scored;
     uint64_t images;
@@ -62,6 +69,7 @@ struct co_gather {
     uint64_t arrived_ns;
     uint64_t dispatched_ns; /* 0 while waiting */
     uint64_t deadline_ns;
+    uint64_t look_ns; /* when a slot may be late; UINT64_MAX: none will be */
 
     struct co_slot *slots; /* [slots_count], one for each shard of the gallery */
     uint32_t slots_count;
@@ -101,12 +109,24 @@ enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint64_t now_ns
 enum cm_err co_gather_add_part(struct co_gather *g, uint32_t member, uint32_t *part,
                                struct cm_error *e) __attribute__((warn_unused_result));
 
-/* Notes that homeless `shard` is asked of part `part`. */
+/* Notes that `shard` is asked of part `part`: homeless, of it alone; else of it too. */
 void co_gather_assign(struct co_gather *g, uint32_t shard, uint32_t part);
 
-/* Takes an open slot away from the member that was asked (`avoid` it next time). In an evaluation a
- * member without slots owes no counts either. */
-void co_gather_orphan(struct co_gather *g, uint32_t shard, enum pr_reason reason, uint32_t avoid);
+/* Takes an open slot away from a part that was asked (`avoid` is for the next time). It is homeless
+ * then, unless another part was asked too. In an evaluation a member without slots owes no counts
+ * either. */
+void co_gather_orphan(struct co_gather *g, uint32_t shard, uint32_t part, enum pr_reason reason,
+                      uint32_t avoid);
+
+/* Is the shard asked of that part? */
+static inline bool co_slot_is_of(const struct co_slot *s, uint32_t part)
+{
+    return s->part == part || s->second == part;
+}
+
+/* The part of `member` of which a shard is asked, or CO_NO_PART; and the other one, likewise. */
+uint32_t co_gather_part_of(const struct co_gather *g, uint32_t shard, uint32_t member);
+uint32_t co_gather_rival_of(const struct co_gather *g, uint32_t shard, uint32_t part);
 
 /* Orphans every open slot of a member that is gone. An evaluation for which it still owed its
  * counts fails with its slots, and so does one that passes scores on, since those of a shard must
@@ -118,6 +138,8 @@ void co_gather_fail_part(struct co_gather *g, uint32_t part, enum pr_reason reas
 
 /* May members be asked for homeless slots once more? */
 bool co_gather_may_retry(const struct co_gather *g);
+/* May second members be asked? Queries only, and half of the attempts are left for retries. */
+bool co_gather_may_hedge(const struct co_gather *g);
 
 /* Closes an open slot without a result. Closed already: nothing happens. */
 void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason reason);

@@ -13,7 +13,7 @@
 struct args {
     const char *listen, *state, *log_level;
     bool insecure, allow_mixed;
-    uint64_t heartbeat_ms, dead_after_ms, settle_ms, replicas, replace_after_s;
+    uint64_t heartbeat_ms, dead_after_ms, settle_ms, replicas, replace_after_s, hedge_percent;
 };
 
 /* Request ids start anywhere, so that an answer to an earlier life of ours cannot be taken for one
@@ -44,6 +44,8 @@ static int run(const struct args *a, const struct cm_command *command)
                 .allow_mixed = a->allow_mixed,
                 .replicas = (uint32_t)a->replicas,
                 .replace_after_ns = a->replace_after_s * UINT64_C(1000000000),
+                .hedge_percent = (uint32_t)a->hedge_percent,
+                .demotes_late = true,
                 .first_id = random_id(),
             },
     };
@@ -63,6 +65,7 @@ int main(int argc, char **argv)
         .settle_ms = NOT_GIVEN,
         .replicas = 1,
         .replace_after_s = 300,
+        .hedge_percent = 5,
     };
     const struct cm_option options[] = {
         {"listen", 'l', CM_OPTION_TEXT, true, "ENDPOINT",
@@ -95,6 +98,10 @@ int main(int argc, char **argv)
          "with --state: give the shards of a worker that is away for so long to others, if\n"
          "they have copies (default 300)",
          0, 30 * 24 * 3600, &a.replace_after_s},
+        {"hedge-percent", 0, CM_OPTION_COUNT, false, "N",
+         "of a hundred shards asked for, so many at the most are asked of a second worker\n"
+         "too, when the first is late (default 5; 0: none)",
+         0, 100, &a.hedge_percent},
         {"log-level", 0, CM_OPTION_TEXT, false, "LEVEL",
          "debug, info (default), warn, error or off; lines go to stderr", 0, 0, &a.log_level},
     };

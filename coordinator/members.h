@@ -5,6 +5,7 @@
 #include "common/err.h"
 #include "common/limits.h"
 #include "common/types.h"
+#include "coordinator/latency.h"
 #include "proto/wire/hello.h"
 #include "proto/wire/status.h"
 
@@ -19,16 +20,28 @@ enum co_holding {
     CO_HELD_GOING, /* it was told to let go, and is asked no more; it has not said that it did */
 };
 
+/* A share of a query that a member in disgrace is sent beside those who answer it: its answers do
+ * not count, but are timed. */
+struct co_probe {
+    struct cm_query_id id;
+    uint32_t left;    /* shards that it has not answered; 0: none is out */
+    uint64_t sent_ns; /* when */
+    uint64_t images;  /* that its answers scored so far */
+    uint64_t next_ns; /* the next one not before; while one is out, when it is given up */
+};
+
 /* One worker process. A slot of the table is used or free; a member is its slot's index, and its
  * incarnation tells it from whoever had the slot before. */
 struct co_member {
     bool used;
     struct cm_peer peer;
     enum pr_member_state state;
-    bool estranged;      /* it could not be told to stop an evaluation, so it has to be forgotten */
-    uint64_t heard_ns;   /* when anything last came from it */
-    uint64_t doubted_ns; /* when it was first found silent since then; 0: it was not */
-    uint64_t replaced;   /* incarnation of the process whose name it took; its own if of none */
+    bool estranged;         /* an evaluation could not be stopped there: it has to be forgotten */
+    uint64_t heard_ns;      /* when anything last came from it */
+    uint64_t doubted_ns;    /* when it was first found silent since then; 0: it was not */
+    bool silent;            /* it was found so twice: demoted until something comes */
+    bool late;              /* demoted until it keeps up again */
+    uint64_t replaced;      /* incarnation of the process whose name it took; its own if of none */
     uint64_t searches_done; /* as its heartbeats say */
     uint64_t pairs_scored;
     uint32_t queued;
@@ -40,8 +53,11 @@ struct co_member {
     uint32_t order;      /* shard that it was told to get, and has not yet; CO_NO_SHARD for none */
     uint32_t giver;      /* the member that was named first as its source */
     uint64_t ordered_ns; /* when */
-    uint64_t next_order_ns; /* after a failure: not before */
-    struct pr_hello hello;  /* owned: node, incarnation, class, threads, credits, endpoint */
+    uint64_t next_order_ns;    /* after a failure: not before */
+    struct co_latency latency; /* of its answers, a shard each; since it was last restored */
+    struct co_pace pace;       /* of its shares of queries; since it was last demoted */
+    struct co_probe probe;
+    struct pr_hello hello; /* owned: node, incarnation, class, threads, credits, endpoint */
 };
 
 struct co_members {
@@ -53,11 +69,10 @@ struct co_members {
 /* In place of a member, and of a shard. */
 enum { CO_NO_MEMBER = UINT32_MAX, CO_NO_SHARD = UINT32_MAX };
 
-/* Something came from a member. */
-static inline void co_member_hear(struct co_member *m, uint64_t now_ns)
+/* Is it passed over where another can be asked? */
+static inline bool co_member_is_demoted(const struct co_member *m)
 {
-    m->heard_ns = now_ns;
-    m->doubted_ns = 0;
+    return m->silent || m->late;
 }
 
 /* The member with this transport address, or CO_NO_MEMBER. O(members). */

@@ -206,7 +206,7 @@ static enum cm_err take_in(struct co_core *c, const struct cm_peer *from, struct
 {
     uint32_t member = co_members_find(&c->members, from);
     if (is_repeated(c, member, hello)) {
-        co_member_hear(&c->members.slots[member], co_now(c));
+        co_hear(c, member);
         return CM_OK;
     }
     enum cm_err rc = check_hello(c, hello, reason, e);
@@ -318,6 +318,44 @@ static bool is_fault(enum pr_reason reason)
            reason == PR_REASON_INTERNAL;
 }
 
+/* A slot of a part has closed. If that was its last, it is told to stop, should it be at something
+ * still. */
+static void settle_part(struct co_core *c, const struct co_gather *g, uint32_t part, bool answered)
+{
+    bool over = g->parts[part].open == 0;
+    co_time_part(c, g, part, answered, over);
+    if (over && g->parts[part].beaten)
+        co_cancel_part(c, g, part);
+}
+
+/* A slot has closed, and whoever else was asked for the shard is beaten. */
+static void settle_parts(struct co_core *c, struct co_gather *g, const struct pr_result *result,
+                         uint32_t part)
+{
+    const struct co_slot *slot = &g->slots[result->shard.v];
+    uint32_t rival = co_gather_rival_of(g, result->shard.v, part);
+    g->parts[part].images -= slot->images - slot->images_scored;
+    c->counters.hedges_won += slot->hedged && part == slot->second;
+    settle_part(c, g, part, true);
+    if (rival == CO_NO_PART)
+        return;
+    g->parts[rival].beaten = true;
+    settle_part(c, g, rival, false);
+}
+
+static enum cm_err merge_result(struct co_core *c, struct co_gather *g, uint32_t member,
+                                const struct pr_result *result, struct cm_error *e)
+{
+    uint32_t shard = result->shard.v;
+    enum cm_err rc = co_gather_check_sender(g, shard, member, result->id, e);
+    if (rc || (is_fault(result->reason) && co_retry_elsewhere(c, g, shard, member, result->reason)))
+        return rc;
+    uint32_t part = co_gather_part_of(g, shard, member);
+    rc = co_gather_on_result(g, member, c->members.slots[member].hello.numeric_class, result, e);
+    settle_parts(c, g, result, part);
+    return rc;
+}
+
 static void take_result(struct co_core *c, uint32_t member, const struct pr_result *result)
 {
     struct cm_error e;
@@ -328,25 +366,20 @@ static void take_result(struct co_core *c, uint32_t member, const struct pr_resu
         g = NULL; /* that is no query */
     if (g) {
         uint64_t start = co_now(c);
-        rc = co_gather_check_sender(g, result->shard.v, member, result->id, &e);
-        bool elsewhere = !rc && is_fault(result->reason) &&
-                         co_retry_elsewhere(c, g, result->shard.v, member, result->reason);
-        if (!rc && !elsewhere)
-            rc = co_gather_on_result(g, member, m->hello.numeric_class, result, &e);
+        rc = merge_result(c, g, member, result, &e);
         g->timings.merge_us += (co_now(c) - start) / 1000;
     } else {
         cm_fail(&e, CM_ENOENT, "query %" PRIu64 " is over", result->id.v);
     }
-    uint64_t missed;
+    uint64_t missed; /* who comes second in a race is no news */
     if (rc && cm_log_rate_pass(&c->late_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
-        cm_log(c->log, CM_LOG_INFO, "result_dropped", "worker=%s msg=\"%s\" unreported=%" PRIu64,
+        cm_log(c->log, CM_LOG_DEBUG, "result_dropped", "worker=%s msg=\"%s\" unreported=%" PRIu64,
                m->hello.node, e.text, missed);
     if (result->reason == PR_REASON_CORRUPT)
         co_distrust(c, member, result->shard.v);
     if (g)
         co_finish_if_complete(c, g);
     co_release_leaver(c, member);
-    co_scatter_waiting(c);
 }
 
 void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header)
@@ -356,10 +389,14 @@ void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header)
     enum cm_err rc = pr_result_unpack(header, &result, &e);
     if (!rc)
         rc = check_result(c, &result, &e);
-    if (rc)
+    if (rc) {
         co_on_garbage(c, &c->members.slots[member].peer, e.text);
-    else
-        take_result(c, member, &result);
+    } else {
+        if (!co_take_probe(c, member, &result))
+            take_result(c, member, &result);
+        co_judge(c);
+        co_scatter_waiting(c);
+    }
     pr_result_fini(&result);
 }
 
@@ -374,6 +411,8 @@ void co_lose_member(struct co_core *c, uint32_t member, const char *why)
     for (struct co_gather *g = c->open.head, *next; g; g = next) {
         next = g->next;
         co_gather_lose(g, member);
+        if (!g->evaluation)
+            co_schedule_look(c, g, false);
         co_finish_if_complete(c, g);
     }
     co_leave_node(c, member);

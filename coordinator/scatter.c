@@ -6,6 +6,7 @@
 #include "common/mem.h"
 #include "coordinator/core.h"
 #include "coordinator/evaluation.h"
+#include "coordinator/plan.h"
 #include "proto/wire/measure.h"
 #include "proto/wire/search.h"
 
@@ -16,96 +17,6 @@
 /* A worker is told to stop a little before the client's deadline, so that what it finished by then
  * still arrives in time: a tenth of the deadline, at most 50 ms. */
 #define MARGIN_MAX_NS UINT64_C(50000000)
-
-/* In place of a member: the slot needs none, or waits for credit. */
-enum { NOT_NOW = UINT32_MAX - 1 };
-
-/* Who is asked for what, in one attempt. */
-struct plan {
-    bool evaluation;
-    uint32_t load[CM_MEMBERS_MAX];    /* searches that each member has now */
-    uint32_t given[CM_MEMBERS_MAX];   /* shards that this plan asks of each */
-    uint32_t part_of[CM_MEMBERS_MAX]; /* its part in this query; CO_NO_PART for none */
-    uint32_t members[CM_MEMBERS_MAX]; /* [parts]: the other way round */
-    uint32_t parts;
-    uint32_t unreachable[CM_MEMBERS_MAX]; /* [unreachable_count]: members that are not connected */
-    uint32_t unreachable_count;
-    uint32_t *chosen; /* [shards]: the member asked, CO_NO_MEMBER if nobody can be, or NOT_NOW */
-    struct cm_shard_id *list; /* room for one part's shards */
-};
-
-static void count_load(const struct co_core *c, uint32_t *load)
-{
-    memset(load, 0, CM_MEMBERS_MAX * sizeof *load);
-    for (const struct co_gather *g = c->open.head; g; g = g->next)
-        for (uint32_t p = 0; p < g->parts_count; p++)
-            load[g->parts[p].member] += g->parts[p].open > 0;
-}
-
-/* Searches that a member may have at a time for one more of this plan's kind. */
-static uint32_t credits_of(const struct co_member *m, const struct plan *plan)
-{
-    uint32_t kept_back = m->hello.credits / 4;
-    return plan->evaluation ? m->hello.credits - kept_back : m->hello.credits;
-}
-
-/* The holder of a shard with the least to do, what this plan has given it counted in, so that one
- * query spreads over replicas too; never `avoid`. CO_NO_MEMBER if nobody
- * who stays holds it, or nobody has credit: then *wait is set. */
-static uint32_t choose_holder(const struct co_core *c, const struct co_shard *s,
-                              const struct plan *plan, uint32_t avoid, bool *wait)
-{
-    uint32_t best = CO_NO_MEMBER;
-    bool held = false;
-    for (uint32_t h = 0; h < s->holders_count; h++) {
-        uint32_t m = s->holders[h];
-        const struct co_member *member = &c->members.slots[m];
-        if (member->state != PR_MEMBER_READY || m == avoid)
-            continue;
-        held = true;
-        if (plan->load[m] < credits_of(member, plan) &&
-            (best == CO_NO_MEMBER ||
-             plan->load[m] + plan->given[m] < plan->load[best] + plan->given[best]))
-            best = m;
-    }
-    *wait = held && best == CO_NO_MEMBER;
-    return best;
-}
-
-/* Fills in the plan for the homeless slots of `g`, or for all shards of one that waits (NULL
- * slots). False if a worker that is needed has no credit left, and `all` must have one. */
-static bool make_plan(const struct co_core *c, const struct co_gather *g, bool all,
-                      struct plan *plan)
-{
-    count_load(c, plan->load);
-    memset(plan->given, 0, sizeof plan->given);
-    plan->evaluation = g->evaluation != NULL;
-    plan->parts = 0;
-    plan->unreachable_count = 0;
-    for (uint32_t m = 0; m < CM_MEMBERS_MAX; m++)
-        plan->part_of[m] = CO_NO_PART;
-    for (uint32_t s = 0; s < c->map.shards_count; s++) {
-        bool wait;
-        plan->chosen[s] = NOT_NOW;
-        if (g->slots && !g->slots[s].homeless)
-            continue;
-        uint32_t avoid = g->slots ? g->slots[s].avoid : CO_NO_MEMBER;
-        uint32_t member = choose_holder(c, &c->map.shards[s], plan, avoid, &wait);
-        if (wait && all)
-            return false;
-        if (wait)
-            continue;
-        plan->chosen[s] = member;
-        if (member == CO_NO_MEMBER)
-            continue;
-        plan->given[member]++;
-        if (plan->part_of[member] != CO_NO_PART)
-            continue;
-        plan->members[plan->parts] = member;
-        plan->part_of[member] = plan->parts++;
-    }
-    return true;
-}
 
 static uint64_t time_left_us(const struct co_core *c, const struct co_gather *g)
 {
@@ -154,12 +65,12 @@ static enum cm_err pack_measure(const struct co_core *c, const struct co_gather 
 
 /* Sends one part's SEARCH or MEASURE. If its member is not connected it is noted, to be forgotten
  * with all that it owes; if sending fails otherwise, the part's slots are homeless again. */
-static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, struct plan *plan)
+static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, struct co_plan *plan)
 {
     struct cm_shard_id *list = plan->list;
     uint32_t count = 0, member = g->parts[part].member;
     for (uint32_t s = 0; s < g->slots_count; s++)
-        if (g->slots[s].part == part)
+        if (co_slot_is_of(&g->slots[s], part))
             list[count++] = (struct cm_shard_id){s};
     const struct co_member *m = &c->members.slots[member];
     struct pr_buffer packed;
@@ -177,7 +88,7 @@ static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, str
     cm_log(c->log, CM_LOG_WARN, "search_unsent", "worker=%s msg=\"%s\"", m->hello.node, e.text);
     enum pr_reason reason = rc == CM_EBUSY ? PR_REASON_OVERLOAD : PR_REASON_INTERNAL;
     for (uint32_t i = 0; i < count; i++)
-        co_gather_orphan(g, list[i].v, reason, member);
+        co_gather_orphan(g, list[i].v, part, reason, member);
 }
 
 /* Some shard is nowhere, so an evaluation cannot be whole: nobody is asked. */
@@ -187,7 +98,7 @@ static bool is_lost_already(const struct co_gather *g)
 }
 
 /* Asks the members of a plan. Whom it could not reach stands in plan->unreachable. */
-static enum cm_err carry_out(struct co_core *c, struct co_gather *g, struct plan *plan,
+static enum cm_err carry_out(struct co_core *c, struct co_gather *g, struct co_plan *plan,
                              struct cm_error *e)
 {
     uint32_t first = g->parts_count, part;
@@ -197,11 +108,12 @@ static enum cm_err carry_out(struct co_core *c, struct co_gather *g, struct plan
             g->parts_count = first;
             return rc;
         }
+        g->parts[part].sent_ns = co_now(c);
     }
     for (uint32_t s = 0; s < g->slots_count; s++) {
         if (plan->chosen[s] == CO_NO_MEMBER)
             co_gather_close_slot(g, s, g->slots[s].reason);
-        else if (plan->chosen[s] != NOT_NOW)
+        else if (plan->chosen[s] != CO_NOT_NOW)
             co_gather_assign(g, s, first + plan->part_of[plan->chosen[s]]);
     }
     for (uint32_t p = first; p < g->parts_count; p++) {
@@ -211,6 +123,9 @@ static enum cm_err carry_out(struct co_core *c, struct co_gather *g, struct plan
             send_part(c, g, p, plan);
     }
     g->attempts += plan->parts > 0;
+    /* If nobody was asked nothing is new: another look at once would find the same. */
+    if (!g->evaluation && (plan->parts > 0 || plan->purpose == CO_FOR_LATE))
+        co_schedule_look(c, g, plan->purpose == CO_FOR_LATE);
     return CM_OK;
 }
 
@@ -223,7 +138,43 @@ static void end_without_credit(struct co_gather *g)
             co_gather_close_slot(g, s, PR_REASON_OVERLOAD);
 }
 
-static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct plan *plan,
+/* A demoted member shows what it does: it is sent a share as large as the others', besides. Not
+ * before the last such share has come back, or its time is over. */
+static void probe(struct co_core *c, struct co_gather *g, uint32_t member, struct co_plan *plan)
+{
+    struct co_member *m = &c->members.slots[member];
+    struct pr_buffer packed;
+    struct cm_error e;
+    uint32_t count = 0, share = (g->slots_count + plan->parts - 1) / plan->parts;
+    for (uint32_t s = 0; s < g->slots_count && count < share; s++)
+        if (m->holds[s] == CO_HELD)
+            plan->list[count++] = (struct cm_shard_id){s};
+    if (count == 0 || !co_gather_may_hedge(g))
+        return;
+    m->probe = (struct co_probe){.id = {g->id.v + g->attempts},
+                                 .left = count,
+                                 .sent_ns = co_now(c),
+                                 .next_ns = g->deadline_ns};
+    enum cm_err rc = pack_search(c, g, plan->list, count, &packed, &e);
+    g->attempts++;
+    if (!rc)
+        rc = co_send(c, &m->peer, &packed, g->payload, &e);
+    if (rc)
+        m->probe.left = 0;
+}
+
+static void probe_late_members(struct co_core *c, struct co_gather *g, struct co_plan *plan)
+{
+    for (uint32_t i = 0; i < c->members.end && plan->parts > 0; i++) {
+        const struct co_member *m = &c->members.slots[i];
+        if (m->used && m->late && !m->silent && m->state == PR_MEMBER_READY &&
+            plan->part_of[i] == CO_NO_PART && co_now(c) >= m->probe.next_ns &&
+            plan->load[i] < m->hello.credits)
+            probe(c, g, i, plan);
+    }
+}
+
+static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct co_plan *plan,
                             struct cm_error *e)
 {
     uint64_t now = co_now(c);
@@ -238,13 +189,17 @@ static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct plan 
     rc = carry_out(c, g, plan, e);
     if (rc)
         return rc;
+    if (!g->evaluation) {
+        co_pay_for_hedges(c, g);
+        probe_late_members(c, g, plan);
+    }
     co_list_remove(co_waiting_list(c, g), g);
     co_list_append(&c->open, g);
     g->timings.scatter_us = (co_now(c) - now) / 1000;
     return CM_OK;
 }
 
-static void lose_unreachable(struct co_core *c, const struct plan *plan)
+static void lose_unreachable(struct co_core *c, const struct co_plan *plan)
 {
     for (uint32_t i = 0; i < plan->unreachable_count; i++)
         co_lose_member(c, plan->unreachable[i], "not connected");
@@ -252,7 +207,7 @@ static void lose_unreachable(struct co_core *c, const struct plan *plan)
 
 /* Finds members for the homeless slots of an open gather; those that nobody holds are closed. False
  * if nothing changed: they wait for credit. */
-static bool rescue(struct co_core *c, struct co_gather *g, struct plan *plan)
+static bool rescue(struct co_core *c, struct co_gather *g, struct co_plan *plan)
 {
     struct cm_error e;
     uint32_t before = g->homeless;
@@ -261,7 +216,7 @@ static bool rescue(struct co_core *c, struct co_gather *g, struct plan *plan)
             if (g->slots[s].homeless)
                 co_gather_close_slot(g, s, g->slots[s].reason);
     } else {
-        make_plan(c, g, false, plan);
+        co_plan_make(c, g, CO_FOR_HOMELESS, plan);
         if (carry_out(c, g, plan, &e)) {
             cm_log(c->log, CM_LOG_ERROR, "retry_failed", "query=%" PRIu64 " msg=\"%s\"", g->id.v,
                    e.text);
@@ -277,7 +232,7 @@ static bool rescue(struct co_core *c, struct co_gather *g, struct plan *plan)
 }
 
 /* Rescues one open gather, the oldest that can be. False if none can. */
-static bool rescue_one(struct co_core *c, struct plan *plan)
+static bool rescue_one(struct co_core *c, struct co_plan *plan)
 {
     for (struct co_gather *g = c->open.head, *next; g; g = next) {
         next = g->next;
@@ -288,18 +243,58 @@ static bool rescue_one(struct co_core *c, struct plan *plan)
     return false;
 }
 
+/* Asks second members for what is late. */
+static void hedge(struct co_core *c, struct co_gather *g, struct co_plan *plan)
+{
+    struct cm_error e;
+    co_plan_make(c, g, CO_FOR_LATE, plan);
+    for (uint32_t s = 0; s < g->slots_count; s++) {
+        if (plan->chosen[s] == CO_NOT_NOW)
+            continue;
+        g->slots[s].hedged = co_is_hedge(c, g, s);
+        c->counters.hedges += g->slots[s].hedged;
+        c->hedge_room -= g->slots[s].hedged ? CO_HEDGE_COST : 0;
+    }
+    if (carry_out(c, g, plan, &e)) {
+        cm_log(c->log, CM_LOG_ERROR, "hedge_failed", "query=%" PRIu64 " msg=\"%s\"", g->id.v,
+               e.text);
+        g->look_ns = UINT64_MAX;
+    }
+    lose_unreachable(c, plan);
+}
+
+static bool is_looked_at(const struct co_core *c, const struct co_gather *g)
+{
+    return g->look_ns <= co_now(c);
+}
+
+static bool hedge_one(struct co_core *c, struct co_plan *plan)
+{
+    struct co_gather *g = c->open.head;
+    while (g && !is_looked_at(c, g))
+        g = g->next;
+    if (g)
+        hedge(c, g, plan);
+    return g != NULL;
+}
+
 bool co_retry_elsewhere(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t member,
                         enum pr_reason reason)
 {
     const struct co_shard *s = &c->map.shards[shard];
+    uint32_t part = co_gather_part_of(g, shard, member);
     bool other = false;
+    if (co_gather_rival_of(g, shard, part) != CO_NO_PART) {
+        co_gather_orphan(g, shard, part, reason, member);
+        co_schedule_look(c, g, false);
+        return true;
+    }
     for (uint32_t h = 0; h < s->holders_count; h++)
         other |=
             s->holders[h] != member && c->members.slots[s->holders[h]].state == PR_MEMBER_READY;
     if (!other || !co_gather_may_retry(g) || (g->evaluation && g->evaluation->want_scores))
         return false;
-    uint32_t part = g->slots[shard].part;
-    co_gather_orphan(g, shard, reason, member);
+    co_gather_orphan(g, shard, part, reason, member);
     if (g->evaluation && g->parts[part].open == 0)
         co_cancel_part(c, g, part);
     return true;
@@ -315,10 +310,10 @@ static struct co_gather *next_waiting(const struct co_core *c)
 
 /* Dispatches the next. False if it has to wait on: also while workers of an earlier life of ours
  * find their way back, so that a restart makes no answer partial. */
-static bool dispatch_one(struct co_core *c, struct plan *plan)
+static bool dispatch_one(struct co_core *c, struct co_plan *plan)
 {
     struct co_gather *g = next_waiting(c);
-    if (!c->settled || !g || !make_plan(c, g, true, plan))
+    if (!c->settled || !g || !co_plan_make(c, g, CO_FOR_ALL, plan))
         return false;
     struct cm_error e;
     if (dispatch(c, g, plan, &e)) {
@@ -332,27 +327,28 @@ static bool dispatch_one(struct co_core *c, struct plan *plan)
     return true;
 }
 
-static bool has_homeless(const struct co_core *c)
+/* Does an open gather want another member to be asked? */
+static bool is_any_in_need(const struct co_core *c)
 {
     const struct co_gather *g = c->open.head;
-    while (g && g->homeless == 0)
+    while (g && g->homeless == 0 && !is_looked_at(c, g))
         g = g->next;
     return g != NULL;
 }
 
 void co_scatter_waiting(struct co_core *c)
 {
-    if (!c->waiting.head && !c->evaluations.head && !has_homeless(c))
+    if (!c->waiting.head && !c->evaluations.head && !is_any_in_need(c))
         return;
     struct cm_error e;
-    struct plan plan = {.chosen = NULL};
+    struct co_plan plan = {.chosen = NULL};
     void *chosen = NULL, *list = NULL;
     enum cm_err rc = cm_new(&chosen, c->map.shards_count, sizeof *plan.chosen, &e);
     if (!rc)
         rc = cm_new(&list, c->map.shards_count, sizeof *plan.list, &e);
     plan.chosen = chosen;
     plan.list = list;
-    while (!rc && (rescue_one(c, &plan) || dispatch_one(c, &plan))) {
+    while (!rc && (rescue_one(c, &plan) || hedge_one(c, &plan) || dispatch_one(c, &plan))) {
     }
     if (rc)
         cm_log(c->log, CM_LOG_ERROR, "scatter_failed", "msg=\"%s\"", e.text);

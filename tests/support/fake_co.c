@@ -52,21 +52,21 @@ static enum cm_err save(void *ctx, const char *text, struct cm_error *e)
     return CM_OK;
 }
 
-static void init(struct fake_co *f, bool allow_mixed, uint64_t settle_ns, uint32_t replicas,
-                 const struct pr_map *map)
+static struct co_config defaults(void)
 {
-    struct cm_error e;
-    const struct co_config config = {
-        .places = replicas > 0,
-        .replicas = replicas,
+    return (struct co_config){
         .replace_after_ns = FAKE_REPLACE_AFTER_NS,
-        .map = map,
         .heartbeat_ns = FAKE_HEARTBEAT_NS,
         .dead_after_ns = FAKE_DEAD_AFTER_NS,
-        .settle_ns = settle_ns,
-        .allow_mixed = allow_mixed,
+        .hedge_percent = FAKE_HEDGE_PERCENT,
+        .demotes_late = true,
         .first_id = UINT64_MAX, /* ids wrap without harm */
     };
+}
+
+static void init(struct fake_co *f, const struct co_config *config)
+{
+    struct cm_error e;
     *f = (struct fake_co){.gallery = fake_gallery(FAKE_SHARDS, FAKE_SHARD_IMAGES),
                           .now_ns = FAKE_START_NS};
     int fd = memfd_create("log", 0);
@@ -74,22 +74,35 @@ static void init(struct fake_co *f, bool allow_mixed, uint64_t settle_ns, uint32
     cm_log_init(&f->log, fd, CM_LOG_DEBUG, "coordinator");
     struct co_io io = {
         .ctx = f, .send = send, .now_ns = now_ns, .memory_bytes = memory_bytes, .save = save};
-    cr_assert_eq(co_new(&f->core, &config, &io, &f->log, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(co_new(&f->core, config, &io, &f->log, &e), CM_OK, "%s", e.text);
 }
 
 void fake_co_init(struct fake_co *f)
 {
-    init(f, false, 0, 0, NULL);
+    struct co_config config = defaults();
+    init(f, &config);
 }
 
 void fake_co_init_mixed(struct fake_co *f)
 {
-    init(f, true, 0, 0, NULL);
+    struct co_config config = defaults();
+    config.allow_mixed = true;
+    init(f, &config);
 }
 
 void fake_co_init_settling(struct fake_co *f, uint64_t settle_ns)
 {
-    init(f, false, settle_ns, 0, NULL);
+    struct co_config config = defaults();
+    config.settle_ns = settle_ns;
+    init(f, &config);
+}
+
+void fake_co_init_unhedged(struct fake_co *f)
+{
+    struct co_config config = defaults();
+    config.hedge_percent = 0;
+    config.demotes_late = false;
+    init(f, &config);
 }
 
 void fake_co_init_placing(struct fake_co *f, uint32_t replicas, const char *saved)
@@ -98,7 +111,11 @@ void fake_co_init_placing(struct fake_co *f, uint32_t replicas, const char *save
     struct cm_error e;
     if (saved)
         cr_assert_eq(pr_map_read(&map, saved, strlen(saved), &e), CM_OK, "%s", e.text);
-    init(f, false, 0, replicas, saved ? &map : NULL);
+    struct co_config config = defaults();
+    config.places = true;
+    config.replicas = replicas;
+    config.map = saved ? &map : NULL;
+    init(f, &config);
     pr_map_fini(&map);
 }
 

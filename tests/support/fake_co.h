@@ -26,6 +26,7 @@
 #define FAKE_START_NS      UINT64_C(7000000000)
 #define FAKE_HEARTBEAT_NS  (1000 * FAKE_MS)
 #define FAKE_DEAD_AFTER_NS (5000 * FAKE_MS)
+#define FAKE_HEDGE_PERCENT 5
 #define FAKE_MEMORY_BYTES  UINT64_C(12345678)
 
 struct fake_co {
@@ -47,6 +48,8 @@ void fake_co_init(struct fake_co *f);
 void fake_co_init_mixed(struct fake_co *f); /* the same, with allow_mixed */
 /* The same, with queries that wait for shards that nobody serves yet. */
 void fake_co_init_settling(struct fake_co *f, uint64_t settle_ns);
+/* The same, with no shard asked twice because of lateness, and nobody demoted for it. */
+void fake_co_init_unhedged(struct fake_co *f);
 /* The same, with shards placed: from nothing, or from a map that another one saved. */
 void fake_co_init_placing(struct fake_co *f, uint32_t replicas, const char *saved);
 #define FAKE_REPLACE_AFTER_NS (60000 * FAKE_MS)
