@@ -221,6 +221,34 @@ static unsigned wrong_client(struct sim *sim, struct cm_peer *to, struct sim_mes
     return 1;
 }
 
+/* The one who comes second in a race counts as well. */
+static unsigned rival_counts(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    struct pr_result result;
+    struct cm_error e;
+    struct co_gather *g = co_find_open(sim->co.core, m->envelope.id);
+    if (m->envelope.type != PR_RESULT || !g)
+        return 1;
+    CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
+    uint32_t member = co_members_find(&sim->co.core->members, &from->peer);
+    struct co_slot *slot = &g->slots[result.shard.v];
+    uint32_t part = co_gather_part_of(g, result.shard.v, member);
+    if (slot->closed && part != CO_NO_PART && slot->second != CO_NO_PART) {
+        slot->closed = false;
+        g->slots_open++;
+        g->parts[slot->part].open++;
+        g->parts[slot->second].open++;
+    }
+    pr_result_fini(&result);
+    return 1;
+}
+
+static void free_hedges(struct sim *sim)
+{
+    if (sim->co.core)
+        sim->co.core->hedge_room = SIM_SHARDS_MAX * CO_HEDGE_COST;
+}
+
 static void count_members(struct sim *sim)
 {
     if (sim->co.core)
@@ -345,6 +373,12 @@ static const struct sim_bug table[] = {
     {.name = "hole",
      .what = "an evaluation goes on over a shard that was not scored",
      .into_coordinator = hole},
+    {.name = "rival-counts",
+     .what = "of two workers that were asked for a late shard both count",
+     .into_coordinator = rival_counts},
+    {.name = "free-hedges",
+     .what = "any number of late shards may be asked for twice",
+     .step = free_hedges},
     {.name = "no-credits",
      .what = "a worker gets more searches than it granted",
      .into_coordinator = no_credits},

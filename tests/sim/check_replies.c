@@ -45,6 +45,25 @@ static void check_settled(struct sim *sim, enum pr_type type)
                  map->shards_count);
 }
 
+/* Is this SEARCH there only to see how fast its worker is? */
+static bool is_probe(const struct sim *sim, const struct cm_peer *to, uint64_t id)
+{
+    uint32_t member = co_members_find(&sim->co.core->members, to);
+    const struct co_probe *probe = &sim->co.core->members.slots[member].probe;
+    return probe->left > 0 && probe->id.v == id;
+}
+
+/* Hedges are bought with what is asked for. */
+static void check_hedges(struct sim *sim)
+{
+    uint64_t hedges = sim->co.core->counters.hedges, requests = sim->co.requests;
+    sim->sums.hedged += hedges - sim->co.hedges;
+    sim->co.hedges = hedges;
+    if (hedges > requests * sim->plan.hedge_percent / 100)
+        sim_fail(sim, "%" PRIu64 " of %" PRIu64 " shard requests are hedges, over %u %%", hedges,
+                 requests, sim->plan.hedge_percent);
+}
+
 static void check_status(struct sim *sim, const struct cm_peer *to, const struct sim_message *m)
 {
     struct pr_status status;
@@ -108,8 +127,12 @@ void sim_check_sent(struct sim *sim, const struct cm_peer *to, const struct sim_
         return;
     switch (m->envelope.type) {
     case PR_SEARCH:
+        sim->co.requests += sim_ledger_ask(sim, to, m);
+        sim->sums.probes += is_probe(sim, to, m->envelope.id.v);
+        check_hedges(sim);
+        return;
     case PR_MEASURE:
-        sim_ledger_ask(sim, to, m);
+        (void)sim_ledger_ask(sim, to, m);
         return;
     case PR_ANSWER:
     case PR_MEASURED:

@@ -28,7 +28,8 @@ struct sim_request;
 /* A worker sends: a RESULT must be true; the images that it is about are noted in it. */
 void sim_check_worker_sent(struct sim *sim, const struct sim_worker *w, struct sim_message *m);
 
-/* The coordinator sends, and the network said `rc`. */
+/* The coordinator sends, and the network said `rc`. Hedges among what it asks of workers stay
+ * within their budget. */
 void sim_check_sent(struct sim *sim, const struct cm_peer *to, const struct sim_message *m,
                     enum cm_err rc);
 

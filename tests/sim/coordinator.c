@@ -81,6 +81,8 @@ void sim_coordinator_start(struct sim *sim)
         .heartbeat_ns = sim->plan.heartbeat_ns,
         .dead_after_ns = sim->plan.dead_after_ns,
         .settle_ns = sim->plan.settle_ns,
+        .hedge_percent = sim->plan.hedge_percent,
+        .demotes_late = sim->plan.demotes_late,
         .first_id = test_random_bits(&sim->random),
     };
     const struct co_io io = {.ctx = sim,

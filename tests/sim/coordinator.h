@@ -17,7 +17,9 @@ struct sim_coordinator {
     uint64_t frozen_until_ns;
     bool stopping; /* SIGTERM came */
     uint64_t stop_by_ns;
-    uint64_t epoch; /* the highest that this process has sent */
+    uint64_t epoch;    /* the highest that this process has sent */
+    uint64_t requests; /* shards that it has asked for, of queries; */
+    uint64_t hedges;   /* as hedges, by its own word */
 };
 
 /* A new process. */

@@ -176,6 +176,17 @@ static void slow_down(struct sim *sim)
     h->slow_until_ns = some_while(sim);
 }
 
+/* Another process takes the worker's processors. */
+static void slow_worker(struct sim *sim)
+{
+    struct sim_worker *w = some_worker(sim);
+    if (!w)
+        return;
+    w->slow_times = sim_chance(sim, 50) ? 10 : 50;
+    w->slow_until_ns = sim->now_ns + sim_below(sim, 20000 * SIM_MS);
+    sim_note(sim, "%s is %u times slower", w->host.name, (unsigned)w->slow_times);
+}
+
 /* A block on a worker's disk, until the process is started again. */
 static void corrupt_block(struct sim *sim)
 {
@@ -239,13 +250,14 @@ static const struct fault table[] = {
     {"cut-many", LOST, cut_many},
     {"reset", LOST, reset_connection},
     {"flaky", LOST, make_flaky},
-    {"slow", LOST, slow_down},
+    {"slow-network", LOST, slow_down},
     {"corrupt", CORRUPT, corrupt_block},
     {"garbage", 0, send_garbage},
     {"flood", 0, flood},
     {"drain", 0, sim_operate_drain},
     {"replicas", 0, sim_operate_replicas},
     {"full-disk", 0, fill_disk},
+    {"slow-worker", 0, slow_worker},
 };
 
 enum { FAULTS = sizeof table / sizeof table[0] };
@@ -284,9 +296,11 @@ void sim_faults_heal(struct sim *sim)
         h->room = IO_QUEUE_OUT;
         sim_net_mend(sim, h);
     }
-    for (unsigned i = 0; i < SIM_WORKERS_MAX; i++)
+    for (unsigned i = 0; i < SIM_WORKERS_MAX; i++) {
+        sim->workers[i].slow_until_ns = 0;
         for (uint32_t s = 0; s < SIM_SHARDS_MAX; s++)
             sim->workers[i].bad_blocks[s] = 0;
+    }
     sim->state.full_until_ns = 0;
     if (sim->co.frozen_until_ns > sim->now_ns)
         sim->co.frozen_until_ns = sim->now_ns;

@@ -159,7 +159,7 @@ static void start_clock(struct sim *sim, uint64_t number)
     }
 }
 
-void sim_ledger_ask(struct sim *sim, const struct cm_peer *to, const struct sim_message *m)
+unsigned sim_ledger_ask(struct sim *sim, const struct cm_peer *to, const struct sim_message *m)
 {
     struct sim_ledger *l = &sim->ledger;
     const struct sim_conn *conn = sim_net_find(sim, to);
@@ -176,6 +176,7 @@ void sim_ledger_ask(struct sim *sim, const struct cm_peer *to, const struct sim_
                                                 .number = number,
                                                 .process = conn ? conn->process : 0,
                                                 .shards = shards};
+    return (unsigned)__builtin_popcount(shards);
 }
 
 static void note_result(struct sim *sim, uint64_t process, const struct sim_message *m)

@@ -51,8 +51,8 @@ struct sim_ledger {
 /* A message is about to be handed to the coordinator. `process` sent it. */
 void sim_ledger_note(struct sim *sim, const struct cm_peer *from, uint64_t process,
                      const struct sim_message *m);
-/* The coordinator sends SEARCH or MEASURE. */
-void sim_ledger_ask(struct sim *sim, const struct cm_peer *to, const struct sim_message *m);
+/* The coordinator sends SEARCH or MEASURE. Gives the number of shards that it asks for. */
+unsigned sim_ledger_ask(struct sim *sim, const struct cm_peer *to, const struct sim_message *m);
 /* The oldest request of this client under this number, or NULL. */
 const struct sim_request *sim_ledger_request(const struct sim_ledger *l,
                                              const struct cm_peer *client, uint64_t client_id);

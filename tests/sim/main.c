@@ -239,6 +239,9 @@ static void print_sums(const struct campaign *c)
            " welcomes, %" PRIu64 " workers refused, %" PRIu64 " clients gave up\n",
            s->whole, s->partial, s->measured, s->unmeasured, s->errors, s->joined, s->refused,
            s->lost_clients);
+    printf("sim: %" PRIu64 " shards came from other workers, %" PRIu64 " workers drained; %" PRIu64
+           " hedges, %" PRIu64 " probes\n",
+           s->fetched, s->drained, s->hedged, s->probes);
     if (seeds)
         printf(
             "sim: whole at most %.1f s after the last fault; %.3f s of processor time a seed, at "

@@ -111,6 +111,13 @@ static void draw_placing(struct sim_plan *p, struct test_random *r)
     }
 }
 
+/* Drawn after all else, likewise. */
+static void draw_hedging(struct sim_plan *p, struct test_random *r)
+{
+    p->hedge_percent = (uint32_t)ONE_OF(r, 0, 5, 5, 30);
+    p->demotes_late = test_random_below(r, 4) > 0;
+}
+
 void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_count,
                    uint64_t gentle)
 {
@@ -124,4 +131,5 @@ void sim_plan_draw(struct sim_plan *p, struct test_random *r, unsigned faults_co
     draw_network(p, r);
     draw_faults(p, r, faults_count, gentle);
     draw_placing(p, r);
+    draw_hedging(p, r);
 }

@@ -52,9 +52,11 @@ struct sim_plan {
     uint32_t replicas;         /* then: to begin with */
     uint64_t replace_after_ns; /* likewise */
     uint64_t fetch_ns;         /* one shard's way to a worker, at most */
-    uint64_t faults;           /* which strike: bits in the order of the table in faults.c */
-    uint64_t gap_ns;           /* between two faults, at most */
-    uint64_t chaos_ns;         /* for so long they strike */
+    uint32_t hedge_percent;
+    bool demotes_late;
+    uint64_t faults;   /* which strike: bits in the order of the table in faults.c */
+    uint64_t gap_ns;   /* between two faults, at most */
+    uint64_t chaos_ns; /* for so long they strike */
 };
 
 /* Draws a plan; `faults_count` is how many kinds there are, `gentle` are those that may cost no

@@ -52,10 +52,12 @@ static void reconnect(void *ctx)
 static void start(void *ctx, struct wk_job *job)
 {
     struct sim_worker *w = ctx;
+    uint64_t takes_ns = 1 + sim_below(w->sim, w->sim->plan.places[w->place].job_ns);
     CM_ASSERT(w->jobs_out < SIM_JOBS_MAX);
+    if (w->sim->now_ns < w->slow_until_ns)
+        takes_ns *= w->slow_times;
     w->jobs[w->jobs_out] = job;
-    w->jobs_due_ns[w->jobs_out++] =
-        w->sim->now_ns + 1 + sim_below(w->sim, w->sim->plan.places[w->place].job_ns);
+    w->jobs_due_ns[w->jobs_out++] = w->sim->now_ns + takes_ns;
 }
 
 static struct cm_image_meta meta(void *ctx, uint32_t shard, uint64_t i)
@@ -312,7 +314,7 @@ static uint64_t placing_of(const struct sim_worker *w)
     return bits;
 }
 
-/* An order that is older than another one that it got changes nothing. */
+/* An order that is older than another one that it got since its WELCOME changes nothing. */
 static void get_place(struct sim *sim, struct sim_worker *w, const struct sim_message *m)
 {
     struct pr_place place;
@@ -331,7 +333,10 @@ void sim_worker_get(struct sim *sim, struct sim_worker *w, const struct sim_mess
     sim_note(sim, "%s <- %s %llu", w->host.name, pr_type_name(m->envelope.type),
              (unsigned long long)m->envelope.id.v);
     sim->sums.messages++;
-    sim->sums.joined += m->envelope.type == PR_WELCOME;
+    if (m->envelope.type == PR_WELCOME) {
+        sim->sums.joined++;
+        w->obeyed_epoch = 0; /* whoever welcomes it is obeyed from there on */
+    }
     if (m->envelope.type == PR_PLACE)
         get_place(sim, w, m);
     else

@@ -36,13 +36,15 @@ struct sim_worker {
     uint64_t ahead_ns; /* its clock's, of everybody else's */
     struct wk_job *jobs[SIM_JOBS_MAX];
     uint64_t jobs_due_ns[SIM_JOBS_MAX];
+    uint64_t slow_until_ns; /* its threads take slow_times as long */
+    uint64_t slow_times;
     unsigned jobs_out;
     struct sim_scored scored[SIM_SCORED_MAX]; /* of each search that is here, and of some past */
     bool refused;
     bool leaving; /* SIGTERM came */
     uint64_t leave_by_ns;
     bool dismissed;
-    uint64_t obeyed_epoch; /* the highest of any PLACE that it got */
+    uint64_t obeyed_epoch; /* the highest of any PLACE that it got since its WELCOME */
     uint32_t rotten; /* shards that are half there, and served all the same: a planted bug's */
     uint64_t bad_blocks[SIM_SHARDS_MAX]; /* by shard: blocks that cannot be read, a bit each */
 };

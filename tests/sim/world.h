@@ -57,6 +57,8 @@ struct sim_sums {
     uint64_t lost_clients;    /* that gave up */
     uint64_t fetched;         /* shards, by workers from others */
     uint64_t drained;         /* workers, to their end */
+    uint64_t hedged;          /* shards asked of a second worker, since the first was late */
+    uint64_t probes;          /* SEARCHes that show how slow a worker is */
 };
 
 static_assert(sizeof(struct sim_sums) % sizeof(uint64_t) == 0, "it is summed as an array");
