@@ -265,14 +265,21 @@ fuzz-run: $(FUZZERS)
 	        $$(ls -d tests/fuzz/corpus/$$name 2>/dev/null); done
 	@echo "fuzz: $(words $^) fuzzers, $(FUZZ_SECONDS) s each, nothing found"
 
-BENCHES := $(patsubst ops/bench/%.c,$(OUT)/bench/%,$(filter-out %/support.c,$(wildcard ops/bench/*.c)))
+BENCH_PARTS := ops/bench/support.c ops/bench/tails_chart.c
+BENCHES := $(patsubst ops/bench/%.c,$(OUT)/bench/%,$(filter-out $(BENCH_PARTS),$(wildcard ops/bench/*.c)))
 
 .PHONY: bench
 bench: ## pairs/s, GFLOP/s, import MB/s, and the time outside scoring
 bench: all $(BENCHES)
 	@ops/bench/run $(OUT)
-$(BENCHES): $(OUT)/bench/%: $(OUT)/obj/ops/bench/%.o $(OUT)/obj/ops/bench/support.o $(ALL_LIBS)
+$(BENCHES): $(OUT)/bench/%: $(OUT)/obj/ops/bench/%.o $(call obj,$(BENCH_PARTS)) $(ALL_LIBS)
 	$(link) $(LIBS_PURE) $(LIBS_WORLD) $(LIBS_RIVAL)
+
+# The curves that are kept beside the programs, drawn anew: the same on every machine but for libm.
+.PHONY: tails
+tails: ## one slow worker, simulated, with and without hedges: ops/bench/tails.csv and .svg
+tails: $(OUT)/bench/tails
+	@$< --csv ops/bench/tails.csv --svg ops/bench/tails.svg
 
 # Not a part of bench: it takes minutes, and as many bytes of disk as the gallery has (38 GB).
 .PHONY: million
