@@ -101,7 +101,7 @@ static json_t *workers_json(const struct pr_status *s)
         json_array_append_new(
             list,
             json_pack("{s:s, s:s, s:s, s:i, s:i, s:i, s:i, s:I, s:I, s:I, s:I, s:b, s:i, s:i, "
-                      "s:i, s:I, s:b}",
+                      "s:i, s:I, s:b, s:I, s:I, s:I, s:I}",
                       "node", m->node, "state", pr_member_state_name(m->state), "class",
                       m->numeric_class, "threads", (int)m->threads, "credits", (int)m->credits,
                       "inflight", (int)m->inflight, "shards", (int)m->shards, "images",
@@ -109,26 +109,36 @@ static json_t *workers_json(const struct pr_status *s)
                       "pairs_scored", (json_int_t)m->pairs_scored, "silent_ms",
                       (json_int_t)m->silent_ms, "placed", (int)m->placed, "assigned",
                       (int)m->assigned, "moving", (int)m->moving, "queued", (int)m->queued,
-                      "memory_bytes", (json_int_t)m->memory_bytes, "slow", (int)m->slow));
+                      "memory_bytes", (json_int_t)m->memory_bytes, "slow", (int)m->slow,
+                      "blocks_scored", (json_int_t)m->work.blocks_scored, "blocks_late",
+                      (json_int_t)m->work.blocks_late, "cancelled", (json_int_t)m->work.cancelled,
+                      "expired", (json_int_t)m->work.expired));
     }
     return list;
 }
 
+static json_t *counters_json(const struct pr_counters *c)
+{
+    return json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "queries",
+                     (json_int_t)c->queries, "answers", (json_int_t)c->answers, "partial",
+                     (json_int_t)c->partial, "errors", (json_int_t)c->errors, "garbage",
+                     (json_int_t)c->garbage, "refused", (json_int_t)c->refused, "disconnects",
+                     (json_int_t)c->disconnects, "hedges", (json_int_t)c->hedges, "hedges_won",
+                     (json_int_t)c->hedges_won, "busy", (json_int_t)c->busy, "expired",
+                     (json_int_t)c->expired);
+}
+
 static enum cm_err print_json(const struct pr_status *s, struct cm_error *e)
 {
-    const struct pr_counters *c = &s->counters;
     json_t *root = json_pack(
-        "{s:I, s:I, s:I, s:i, s:i, s:o, s:i, s:i, s:i, "
-        "s:{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}, s:o}",
-        "uptime_ms", (json_int_t)s->uptime_ms, "epoch", (json_int_t)s->epoch, "replicas",
-        (int)s->replicas, "shards_whole", (int)s->shards_whole, "memory_bytes",
-        (json_int_t)s->memory_bytes, "gallery", gallery_json(s), "shards_covered",
-        (int)s->shards_covered, "queries_waiting", (int)s->queries_waiting, "queries_inflight",
-        (int)s->queries_inflight, "counters", "queries", (json_int_t)c->queries, "answers",
-        (json_int_t)c->answers, "partial", (json_int_t)c->partial, "errors", (json_int_t)c->errors,
-        "garbage", (json_int_t)c->garbage, "refused", (json_int_t)c->refused, "disconnects",
-        (json_int_t)c->disconnects, "hedges", (json_int_t)c->hedges, "hedges_won",
-        (json_int_t)c->hedges_won, "workers", workers_json(s));
+        "{s:I, s:I, s:I, s:i, s:i, s:o, s:i, s:i, s:i, s:i, s:i, s:f, s:o, s:o}", "uptime_ms",
+        (json_int_t)s->uptime_ms, "epoch", (json_int_t)s->epoch, "replicas", (int)s->replicas,
+        "shards_whole", (int)s->shards_whole, "memory_bytes", (json_int_t)s->memory_bytes,
+        "gallery", gallery_json(s), "shards_covered", (int)s->shards_covered, "queries_waiting",
+        (int)s->queries_waiting, "queries_inflight", (int)s->queries_inflight, "clients_waiting",
+        (int)s->clients_waiting, "most_waiting", (int)s->most_waiting, "pace_ms",
+        (double)s->pace_us / 1000, "counters", counters_json(&s->counters), "workers",
+        workers_json(s));
     return cli_print_json(root, e);
 }
 

@@ -5,6 +5,7 @@
 
 #include "proto/wire/buffer.h"
 #include "proto/wire/envelope.h"
+#include "proto/wire/work.h"
 
 /* From a worker, what it has done since it started; all 0 from the coordinator. */
 struct pr_heartbeat {
@@ -14,6 +15,7 @@ struct pr_heartbeat {
     uint64_t pairs_scored;
     uint32_t fetching;     /* shards that it is getting from others now */
     uint64_t memory_bytes; /* the most that it ever had resident, mapped shards counted in */
+    struct pr_work work;
 };
 
 /* Errors: CM_ENOMEM. *out is empty then. */

@@ -25,7 +25,11 @@ enum {
     QUEUED = 15,
     MEMORY_BYTES = 16,
     SLOW = 17,
-    FIELDS = 18,
+    BLOCKS_SCORED = 18,
+    BLOCKS_LATE = 19,
+    CANCELLED = 20,
+    EXPIRED = 21,
+    FIELDS = 22,
 };
 
 const char *pr_member_state_name(enum pr_member_state state)
@@ -86,6 +90,10 @@ void pr_member_write(struct pr_writer *w, const struct pr_member *m)
     pr_put_u64(w, MEMORY_BYTES, m->memory_bytes);
     pr_write_key(w, SLOW);
     pr_write_bool(w, m->slow);
+    pr_put_u64(w, BLOCKS_SCORED, m->work.blocks_scored);
+    pr_put_u64(w, BLOCKS_LATE, m->work.blocks_late);
+    pr_put_u64(w, CANCELLED, m->work.cancelled);
+    pr_put_u64(w, EXPIRED, m->work.expired);
 }
 
 void pr_member_read(struct pr_fields *f, struct pr_member *m)
@@ -108,4 +116,8 @@ void pr_member_read(struct pr_fields *f, struct pr_member *m)
     m->queued = pr_get_u32(f, QUEUED, "queued");
     m->memory_bytes = pr_get_u64(f, MEMORY_BYTES, "memory_bytes");
     m->slow = pr_get_bool(f, SLOW, "slow");
+    m->work.blocks_scored = pr_get_u64(f, BLOCKS_SCORED, "blocks_scored");
+    m->work.blocks_late = pr_get_u64(f, BLOCKS_LATE, "blocks_late");
+    m->work.cancelled = pr_get_u64(f, CANCELLED, "cancelled");
+    m->work.expired = pr_get_u64(f, EXPIRED, "expired");
 }

@@ -4,6 +4,7 @@
 
 #include "common/err.h"
 #include "common/limits.h"
+#include "proto/wire/work.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -40,6 +41,7 @@ struct pr_member {
     uint32_t queued;    /* this and the next as its last HEARTBEAT said */
     uint64_t memory_bytes;
     bool slow; /* late, or silent for two heartbeats: queries pass it over where they can */
+    struct pr_work work; /* likewise */
 };
 
 /* The short text of a state ("ready"); NULL for a number that is none. Static storage. */

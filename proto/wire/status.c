@@ -27,7 +27,12 @@ enum {
     SHARDS_WHOLE = 32,
     HEDGES = 33,
     HEDGES_WON = 34,
-    FIELDS = 18, /* without GALLERY */
+    BUSY = 35,
+    EXPIRED = 36,
+    PACE_US = 37,
+    CLIENTS_WAITING = 38,
+    MOST_WAITING = 39,
+    FIELDS = 23, /* without GALLERY */
 };
 
 static enum cm_err check(const struct pr_status *m, struct cm_error *e)
@@ -43,6 +48,10 @@ static enum cm_err check(const struct pr_status *m, struct cm_error *e)
                             e);
     if (!rc)
         rc = pr_check_range("hedges_won", m->counters.hedges_won, 0, m->counters.hedges, e);
+    if (!rc)
+        rc = pr_check_range("clients_waiting", m->clients_waiting, 0, m->queries_waiting, e);
+    if (!rc)
+        rc = pr_check_range("most_waiting", m->most_waiting, 0, m->queries_waiting, e);
     if (!rc)
         rc = pr_check_range("the number of members", m->members_count, 0, CM_MEMBERS_MAX, e);
     for (size_t i = 0; i < m->members_count && !rc; i++) {
@@ -64,6 +73,8 @@ static void write_counters(struct pr_writer *w, const struct pr_counters *c)
     pr_put_u64(w, DISCONNECTS, c->disconnects);
     pr_put_u64(w, HEDGES, c->hedges);
     pr_put_u64(w, HEDGES_WON, c->hedges_won);
+    pr_put_u64(w, BUSY, c->busy);
+    pr_put_u64(w, EXPIRED, c->expired);
 }
 
 enum cm_err pr_status_pack(const struct pr_status *m, struct pr_buffer *out, struct cm_error *e)
@@ -85,6 +96,9 @@ enum cm_err pr_status_pack(const struct pr_status *m, struct pr_buffer *out, str
     pr_put_u64(&w, MEMORY_BYTES, m->memory_bytes);
     pr_put_u64(&w, REPLICAS, m->replicas);
     pr_put_u64(&w, SHARDS_WHOLE, m->shards_whole);
+    pr_put_u64(&w, PACE_US, m->pace_us);
+    pr_put_u64(&w, CLIENTS_WAITING, m->clients_waiting);
+    pr_put_u64(&w, MOST_WAITING, m->most_waiting);
     pr_write_key(&w, MEMBERS);
     pr_write_list(&w, m->members_count);
     for (size_t i = 0; i < m->members_count && !w.rc; i++)
@@ -103,6 +117,8 @@ static void read_counters(struct pr_fields *f, struct pr_counters *c)
     c->disconnects = pr_get_u64(f, DISCONNECTS, "disconnects");
     c->hedges = pr_get_u64(f, HEDGES, "hedges");
     c->hedges_won = pr_get_u64(f, HEDGES_WON, "hedges_won");
+    c->busy = pr_get_u64(f, BUSY, "busy");
+    c->expired = pr_get_u64(f, EXPIRED, "expired");
 }
 
 static void read_members(struct pr_fields *f, struct pr_status *out)
@@ -137,6 +153,9 @@ enum cm_err pr_status_unpack(struct cm_bytes header, struct pr_status *out, stru
     out->memory_bytes = pr_get_u64(&f, MEMORY_BYTES, "memory_bytes");
     out->replicas = pr_get_u32(&f, REPLICAS, "replicas");
     out->shards_whole = pr_get_u32(&f, SHARDS_WHOLE, "shards_whole");
+    out->pace_us = pr_get_u64(&f, PACE_US, "pace_us");
+    out->clients_waiting = pr_get_u32(&f, CLIENTS_WAITING, "clients_waiting");
+    out->most_waiting = pr_get_u32(&f, MOST_WAITING, "most_waiting");
     read_members(&f, out);
     if (!r.rc)
         r.rc = check(out, e);

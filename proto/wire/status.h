@@ -21,6 +21,8 @@ struct pr_counters {
     uint64_t disconnects; /* connections of peers that ended, whatever the reason */
     uint64_t hedges;      /* shards that a second worker was asked for because the first was late */
     uint64_t hedges_won;  /* of them, those that the second answered first; at most hedges */
+    uint64_t busy;        /* of the errors, those that said BUSY */
+    uint64_t expired;     /* queries whose time was over while they waited: answered with nothing */
 };
 
 struct pr_status {
@@ -33,10 +35,13 @@ struct pr_status {
     struct pr_counters counters;
     uint32_t queries_waiting; /* evaluations counted in, here and in the two below */
     uint32_t queries_inflight;
-    uint32_t queries_yours; /* of both, those of the client that asks */
-    uint64_t memory_bytes;  /* the most that the coordinator ever had resident */
-    uint32_t replicas;      /* wanted of each shard; 0: this coordinator places none */
-    uint32_t shards_whole;  /* held by as many READY members as that; at most the gallery's */
+    uint32_t queries_yours;   /* of both, those of the client that asks */
+    uint64_t memory_bytes;    /* the most that the coordinator ever had resident */
+    uint32_t replicas;        /* wanted of each shard; 0: this coordinator places none */
+    uint32_t shards_whole;    /* held by as many READY members as that; at most the gallery's */
+    uint64_t pace_us;         /* between two answers while others wait, lately; 0: not known */
+    uint32_t clients_waiting; /* with queries or evaluations among those that wait */
+    uint32_t most_waiting;    /* of those that wait, the most that one client has */
     /* At most CM_MEMBERS_MAX. Unpacking allocates them; a sender may point where it likes. */
     struct pr_member *members;
     size_t members_count;

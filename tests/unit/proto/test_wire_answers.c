@@ -389,6 +389,7 @@ static void expect_same_member(const struct pr_member *got, const struct pr_memb
     cr_assert_eq(got->pairs_scored, want->pairs_scored);
     cr_assert_eq(got->silent_ms, want->silent_ms);
     cr_assert_eq(got->slow, want->slow);
+    cr_assert_eq(memcmp(&got->work, &want->work, sizeof got->work), 0);
 }
 
 static void round_trip_status(const struct pr_status *m)
@@ -407,6 +408,9 @@ static void round_trip_status(const struct pr_status *m)
     cr_assert_eq(got.queries_inflight, m->queries_inflight);
     cr_assert_eq(got.queries_yours, m->queries_yours);
     cr_assert_eq(got.memory_bytes, m->memory_bytes);
+    cr_assert_eq(got.pace_us, m->pace_us);
+    cr_assert_eq(got.clients_waiting, m->clients_waiting);
+    cr_assert_eq(got.most_waiting, m->most_waiting);
     cr_assert_eq(got.members_count, m->members_count);
     for (size_t i = 0; i < m->members_count; i++)
         expect_same_member(&got.members[i], &m->members[i]);
@@ -428,7 +432,8 @@ Test(wire_status, both_ends_go_round)
                             .searches_done = UINT64_MAX - 1,
                             .pairs_scored = UINT64_MAX - 2,
                             .silent_ms = UINT64_MAX - 3,
-                            .slow = true};
+                            .slow = true,
+                            .work = {UINT64_MAX, 1, UINT64_MAX - 1, 2}};
     fill(big.node, '_', CM_NODE_BYTES_MAX);
     fill(big.numeric_class, '!', CM_CLASS_BYTES_MAX);
     for (size_t i = 0; i < CM_MEMBERS_MAX; i++)
@@ -446,11 +451,14 @@ Test(wire_status, both_ends_go_round)
                                        .shards = CM_SHARDS_MAX},
                            .shards_covered = CM_SHARDS_MAX,
                            .counters = {1, UINT64_MAX, 2, UINT64_MAX - 1, 3, UINT64_MAX - 2, 4,
-                                        UINT64_MAX - 3, UINT64_MAX - 4},
+                                        UINT64_MAX - 3, UINT64_MAX - 4, UINT64_MAX - 5, 5},
                            .queries_waiting = UINT32_MAX,
                            .queries_inflight = UINT32_MAX - 1,
                            .queries_yours = UINT32_MAX - 2,
                            .memory_bytes = UINT64_MAX,
+                           .pace_us = UINT64_MAX,
+                           .clients_waiting = UINT32_MAX,
+                           .most_waiting = UINT32_MAX - 1,
                            .members = members,
                            .members_count = CM_MEMBERS_MAX};
     round_trip_status(&m);
@@ -499,6 +507,13 @@ Test(wire_status, each_rule_holds)
     m.shards_whole = 1;
     expect_refused(pr_status_pack(&m, &b, &e), CM_ELIMIT, "shards_whole is 1");
     m.shards_whole = 0;
+    m.queries_waiting = 4;
+    m.clients_waiting = 5;
+    expect_refused(pr_status_pack(&m, &b, &e), CM_ELIMIT, "clients_waiting is 5");
+    m.clients_waiting = 4;
+    m.most_waiting = 6;
+    expect_refused(pr_status_pack(&m, &b, &e), CM_ELIMIT, "most_waiting is 6");
+    m.most_waiting = 0;
     m.replicas = CM_REPLICAS_MAX + 1;
     expect_refused(pr_status_pack(&m, &b, &e), CM_ELIMIT, "replicas is 17");
     m.replicas = 0;

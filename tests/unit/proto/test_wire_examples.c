@@ -199,7 +199,8 @@ static enum cm_err pack_status(struct pr_buffer *out, struct cm_error *e)
          .moving = 10,
          .queued = 3,
          .memory_bytes = 1000000,
-         .slow = true},
+         .slow = true,
+         .work = {600000, 2, 33, 4}},
         {.node = "worker-1",
          .incarnation = 100,
          .state = PR_MEMBER_LEAVING,
@@ -216,13 +217,16 @@ static enum cm_err pack_status(struct pr_buffer *out, struct cm_error *e)
         .has_gallery = true,
         .gallery = gallery,
         .shards_covered = 150,
-        .counters = {21, 20, 3, 1, 2, 4, 9, 40, 30},
+        .counters = {21, 20, 3, 1, 2, 4, 9, 40, 30, 70000, 11},
         .queries_waiting = 6,
         .queries_inflight = 2,
         .queries_yours = 1,
         .memory_bytes = 12345678,
         .replicas = 2,
         .shards_whole = 140,
+        .pace_us = 25000,
+        .clients_waiting = 3,
+        .most_waiting = 4,
         .members = members,
         .members_count = 2,
     };
@@ -351,7 +355,8 @@ enum cm_err wire_example_pack(enum pr_type type, struct pr_buffer *out, struct c
     case PR_REFUSE:
         return pr_refuse_pack(&(struct pr_refuse){4, PR_REFUSAL_MODEL, "another model"}, out, e);
     case PR_HEARTBEAT:
-        return pr_heartbeat_pack(&(struct pr_heartbeat){4, 3, 400, 50000000000, 1, 70000}, out, e);
+        return pr_heartbeat_pack(
+            &(struct pr_heartbeat){4, 3, 400, 50000000000, 1, 70000, {80000, 1, 17, 5}}, out, e);
     case PR_SEARCH:
         return pack_search(out, e);
     case PR_RESULT:

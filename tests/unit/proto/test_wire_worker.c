@@ -255,7 +255,14 @@ Test(wire_refuse, a_text_cut_inside_a_character_goes_out_clean)
 Test(wire_heartbeat, goes_round)
 {
     static const struct pr_heartbeat ends[] = {
-        {0, 0, 0, 0, 0, 0}, {1, UINT32_MAX, UINT64_MAX, UINT64_MAX - 1, UINT32_MAX, UINT64_MAX}};
+        {.epoch = 0},
+        {1,
+         UINT32_MAX,
+         UINT64_MAX,
+         UINT64_MAX - 1,
+         UINT32_MAX,
+         UINT64_MAX,
+         {UINT64_MAX, UINT64_MAX - 2, UINT64_MAX - 3, UINT64_MAX - 4}}};
     for (size_t i = 0; i < 2; i++) {
         struct pr_heartbeat got;
         cr_assert_eq(pr_heartbeat_pack(&ends[i], &b, &e), CM_OK, "%s", e.text);
@@ -267,6 +274,7 @@ Test(wire_heartbeat, goes_round)
         cr_assert_eq(got.pairs_scored, ends[i].pairs_scored);
         cr_assert_eq(got.fetching, ends[i].fetching);
         cr_assert_eq(got.memory_bytes, ends[i].memory_bytes);
+        cr_assert_eq(memcmp(&got.work, &ends[i].work, sizeof got.work), 0);
     }
 }
 
