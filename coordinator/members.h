@@ -46,6 +46,7 @@ struct co_member {
     uint64_t pairs_scored;
     uint32_t queued;
     uint64_t memory_bytes;
+    struct pr_work work;
     uint8_t *holds;      /* [shards of the gallery] enum co_holding; owned */
     uint32_t shards;     /* of them, those held */
     uint64_t images;     /* in those */

@@ -219,6 +219,7 @@ static void fill_member(const struct co_core *c, const struct co_member *m, uint
         .queued = m->queued,
         .memory_bytes = m->memory_bytes,
         .slow = co_member_is_demoted(m),
+        .work = m->work,
     };
     if (m->node != CO_NO_NODE)
         fill_node(c, m->node, out);

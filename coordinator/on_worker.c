@@ -261,6 +261,7 @@ void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header)
     m->pairs_scored = heartbeat.pairs_scored;
     m->queued = heartbeat.searches_queued;
     m->memory_bytes = heartbeat.memory_bytes;
+    m->work = heartbeat.work;
     /* It knows nothing of the order: that was lost on its way. */
     if (heartbeat.fetching == 0 && co_now(c) - m->ordered_ns > 2 * c->config.heartbeat_ns)
         m->order = CO_NO_SHARD;

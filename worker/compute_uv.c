@@ -40,11 +40,22 @@ void wk_compute_fini(struct wk_compute *c)
     *c = (struct wk_compute){0};
 }
 
+/* Is there time to begin with this query of a job? Then that is noted. */
+static bool begin(struct wk_job *job, size_t query)
+{
+    uint64_t now_ns = io_now_ns();
+    bool wanted = now_ns < atomic_load(&job->until_ns[query]);
+    job->began_ns[query] = wanted ? now_ns : 0;
+    return wanted;
+}
+
 static void project(struct wk_compute *c, struct wk_job *job, unsigned thread,
                     const struct cm_log *log)
 {
     struct cm_error e;
     float *map = c->maps[thread];
+    if (!begin(job, 0))
+        return;
     if (job->dtype == CM_DTYPE_F16)
         cm_floats_of_halves(cm_blob_data(job->map), map, cm_map_floats(&c->model->geometry));
     else
@@ -54,19 +65,32 @@ static void project(struct wk_compute *c, struct wk_job *job, unsigned thread,
         cm_log(log, CM_LOG_WARN, "query_unusable", "msg=\"%s\"", e.text);
 }
 
+/* The block, once there is a query to score it for. */
+static enum cm_err score_all(struct wk_compute *c, struct wk_job *job, unsigned thread,
+                             struct cm_error *e)
+{
+    struct st_block block = {.images = NULL};
+    struct st_shard *shard = c->shards[job->shard];
+    for (size_t q = 0; q < job->queries_count; q++) {
+        if (!begin(job, q))
+            continue;
+        enum cm_err rc = block.images ? CM_OK : st_shard_block(shard, job->block, &block, e);
+        if (rc)
+            return rc;
+        sc_score(c->model, c->scratch[thread], job->queries[q], block.images, block.stride,
+                 block.count, job->scores[q]);
+    }
+    if (block.images && !st_shard_block_held(shard, job->block))
+        return cm_fail(e, CM_ECORRUPT, "shard %u: block %llu went away under the scorer",
+                       st_shard_header(shard)->shard_index, (unsigned long long)job->block);
+    return CM_OK;
+}
+
 static void score(struct wk_compute *c, struct wk_job *job, unsigned thread,
                   const struct cm_log *log)
 {
     struct cm_error e;
-    struct st_block block;
-    struct st_shard *shard = c->shards[job->shard];
-    job->outcome = st_shard_block(shard, job->block, &block, &e);
-    for (size_t q = 0; !job->outcome && q < job->queries_count; q++)
-        sc_score(c->model, c->scratch[thread], job->queries[q], block.images, block.stride,
-                 block.count, job->scores[q]);
-    if (!job->outcome && !st_shard_block_held(shard, job->block))
-        job->outcome = cm_fail(&e, CM_ECORRUPT, "shard %u: block %llu went away under the scorer",
-                               st_shard_header(shard)->shard_index, (unsigned long long)job->block);
+    job->outcome = score_all(c, job, thread, &e);
     if (job->outcome)
         cm_log(log, CM_LOG_ERROR, "corrupt", "msg=\"%s\"", e.text);
 }

@@ -2,6 +2,7 @@
 #ifndef WK_CORE_H
 #define WK_CORE_H
 
+#include "proto/wire/work.h"
 #include "worker/search.h"
 #include "worker/worker.h"
 
@@ -50,6 +51,7 @@ struct wk_core {
 
     uint64_t searches_done;
     uint64_t pairs_scored;
+    struct pr_work work;
     struct cm_log_rate garbage_rate;
     struct cm_log_rate silence_rate;
 };
@@ -110,7 +112,8 @@ struct wk_search *wk_find_search(const struct wk_core *w, struct cm_query_id id)
 void wk_expire_searches(struct wk_core *w);
 /* Ends all searches without a word: whoever asked no longer knows us. */
 void wk_drop_searches(struct wk_core *w);
-/* Unlinks a search; it is freed with its last job. */
+/* Unlinks a search; it is freed with its last job. Jobs of it that are out and have not begun with
+ * it leave it out. */
 void wk_end_search(struct wk_core *w, struct wk_search *s);
 /* Sends a part's RESULT as it stands. Ends the search with its last part. */
 void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
@@ -127,8 +130,10 @@ enum cm_err wk_send_positives(struct wk_core *w, const struct wk_search *s, stru
 enum cm_err wk_send_no_positives(struct wk_core *w, struct cm_query_id id, uint32_t shard,
                                  uint64_t images, enum pr_reason reason, struct cm_error *e);
 
-/* schedule.c: gives idle jobs work while there is any. */
+/* schedule.c: gives idle jobs work while there is any: never for a search whose time is over. */
 void wk_schedule(struct wk_core *w);
+/* No job that is out begins with this search any more. */
+void wk_leave_out(struct wk_core *w, const struct wk_search *s);
 /* Lets go of the searches that a job holds; frees those that are over and held by no other. */
 void wk_release_searches(struct wk_job *job);
 

@@ -82,6 +82,7 @@ static void say_heartbeat(struct wk_core *w)
         .pairs_scored = w->pairs_scored,
         .fetching = w->fetching,
         .memory_bytes = w->io.memory_bytes(w->io.ctx),
+        .work = w->work,
     };
     struct pr_buffer packed;
     struct cm_error e;

@@ -22,6 +22,8 @@ void wk_end_search(struct wk_core *w, struct wk_search *s)
     *(s->next ? &s->next->prev : &w->tail) = s->prev;
     w->searches_count--;
     s->state = WK_OVER;
+    wk_leave_out(w, s);
+    s->over_ns = wk_now(w);
     for (uint32_t i = 0; i < s->parts_count; i++)
         if (!s->parts[i].answered)
             wk_unuse_shard(w, s->parts[i].shard);
@@ -217,14 +219,17 @@ struct wk_search *wk_find_search(const struct wk_core *w, struct cm_query_id id)
 void wk_on_cancel(struct wk_core *w, struct cm_query_id id)
 {
     struct wk_search *s = wk_find_search(w, id);
-    if (s)
-        wk_end_search(w, s);
+    if (!s)
+        return;
+    w->work.cancelled++;
+    wk_end_search(w, s);
 }
 
 /* Answers every open part with what it has; the last one ends the search. */
 static void expire(struct wk_core *w, struct wk_search *s)
 {
     uint32_t open = s->parts_open;
+    w->work.expired++;
     for (uint32_t i = 0; open > 0; i++) {
         if (s->parts[i].answered)
             continue;

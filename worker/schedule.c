@@ -16,7 +16,9 @@ static struct wk_job *take_idle(struct wk_core *w)
 static void join(struct wk_job *job, struct wk_search *s)
 {
     job->searches[job->queries_count] = s;
-    job->queries[job->queries_count++] = s->packed;
+    job->queries[job->queries_count] = s->packed;
+    job->began_ns[job->queries_count] = 0;
+    atomic_store(&job->until_ns[job->queries_count++], s->deadline_ns);
     s->jobs_out++;
 }
 
@@ -144,6 +146,7 @@ static bool schedule_scoring(struct wk_core *w, bool measure)
 
 void wk_schedule(struct wk_core *w)
 {
+    wk_expire_searches(w);
     while (w->idle_count > 0) {
         struct wk_search *queued = first_in_state(w, WK_QUEUED);
         if (queued)
@@ -153,10 +156,16 @@ void wk_schedule(struct wk_core *w)
     }
 }
 
+/* Its time was over before the job came to it: then wk_schedule ends it next. */
+static bool was_left_out(const struct wk_job *job, size_t query)
+{
+    return !job->outcome && job->began_ns[query] == 0;
+}
+
 static void finish_projection(struct wk_core *w, struct wk_job *job)
 {
     struct wk_search *s = job->searches[0];
-    if (s->state == WK_OVER)
+    if (s->state == WK_OVER || was_left_out(job, 0))
         return;
     s->project_us = job->busy_ns / 1000;
     s->state = WK_SCORING;
@@ -165,10 +174,22 @@ static void finish_projection(struct wk_core *w, struct wk_job *job)
         wk_answer_part(w, s, &s->parts[i], PR_REASON_INTERNAL);
 }
 
+static void count_block(struct wk_core *w, const struct wk_job *job, size_t query)
+{
+    const struct wk_search *s = job->searches[query];
+    uint64_t began_ns = job->began_ns[query];
+    uint64_t over_ns = s->state == WK_OVER ? s->over_ns : UINT64_MAX;
+    if (job->outcome || began_ns == 0)
+        return;
+    w->work.blocks_scored++;
+    w->work.blocks_late += began_ns > over_ns || began_ns > s->deadline_ns;
+}
+
 static void finish_block(struct wk_core *w, const struct wk_job *job, size_t query)
 {
     struct wk_search *s = job->searches[query];
-    if (s->state == WK_OVER)
+    count_block(w, job, query);
+    if (s->state == WK_OVER || was_left_out(job, query))
         return;
     const struct wk_held *held = &w->held[job->shard];
     struct wk_part *part = wk_search_part(s, job->shard);
@@ -185,6 +206,14 @@ static void finish_block(struct wk_core *w, const struct wk_job *job, size_t que
     }
     if (part->blocks_left == 0)
         wk_answer_part(w, s, part, part->corrupt ? PR_REASON_CORRUPT : PR_REASON_NONE);
+}
+
+void wk_leave_out(struct wk_core *w, const struct wk_search *s)
+{
+    for (uint32_t i = 0; s->jobs_out > 0 && i < w->config.jobs; i++)
+        for (size_t q = 0; q < w->jobs[i].queries_count; q++)
+            if (w->jobs[i].searches[q] == s)
+                atomic_store(&w->jobs[i].until_ns[q], 0);
 }
 
 void wk_release_searches(struct wk_job *job)

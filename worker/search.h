@@ -66,6 +66,7 @@ struct wk_search {
     bool want_scores;
     uint64_t arrived_ns;
     uint64_t deadline_ns;
+    uint64_t over_ns;  /* when it was over, and no job of it may begin any more */
     uint64_t queue_us; /* from arrival to the first scored block's start */
     uint64_t project_us;
     uint64_t scoring_ns; /* when its first block began; 0 before */

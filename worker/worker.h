@@ -41,6 +41,7 @@
 #include "proto/wire/refuse.h"
 #include "proto/wire/sources.h"
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -63,12 +64,16 @@ enum wk_job_kind {
 };
 
 /* One piece of compute. The core owns it; a compute thread has it from wk_io.start until
- * wk_on_job_done, fills in the last group, and touches nothing else. */
+ * wk_on_job_done, fills in the last group, and touches nothing else. It begins with a query only
+ * before that query's `until_ns`, which the core sets back to 0 when nobody waits for it any more:
+ * a job that is out when a search is cancelled, or runs out of time, ends with the block in hand.
+ */
 struct wk_job {
     uint32_t index; /* below wk_config.jobs: at most one job of an index is out */
     enum wk_job_kind kind;
     size_t queries_count;                             /* 1 for WK_JOB_PROJECT */
     struct wk_search *searches[CM_BATCH_QUERIES_MAX]; /* the core's own business */
+    _Atomic uint64_t until_ns[CM_BATCH_QUERIES_MAX];
 
     const struct cm_blob *map; /* WK_JOB_PROJECT: bytes of `dtype`, any alignment, right size */
     enum cm_dtype dtype;
@@ -80,6 +85,7 @@ struct wk_job {
 
     enum cm_err outcome; /* CM_ECORRUPT: the block must not be used; its scores are rubbish */
     uint64_t busy_ns;    /* time it took */
+    uint64_t began_ns[CM_BATCH_QUERIES_MAX]; /* 0: the query's time was over, and it was left out */
     float scores[CM_BATCH_QUERIES_MAX][CM_BLOCK_IMAGES_MAX]; /* [query][image of the block] */
 };
 

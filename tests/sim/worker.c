@@ -236,6 +236,16 @@ static bool is_here(const struct sim_worker *w, const struct wk_search *search)
     return s != NULL;
 }
 
+/* A thread begins with a query of a job only while somebody waits for it. Here it does all of a
+ * job at its end. */
+static bool begin(struct sim_worker *w, struct wk_job *job, size_t query)
+{
+    uint64_t now_ns = w->sim->now_ns + w->ahead_ns;
+    bool wanted = now_ns < atomic_load(&job->until_ns[query]);
+    job->began_ns[query] = wanted ? now_ns : 0;
+    return wanted;
+}
+
 /* A search's projection is its first job: what its address stood for before is past. */
 static void project(struct sim_worker *w, struct wk_job *job)
 {
@@ -271,6 +281,8 @@ static void score(struct sim_worker *w, struct wk_job *job)
     job->outcome = bad ? CM_ECORRUPT : CM_OK;
     for (size_t q = 0; q < job->queries_count; q++) {
         float query;
+        if (!begin(w, job, q))
+            continue;
         memcpy(&query, job->queries[q], sizeof query);
         for (uint64_t i = 0; i < count; i++)
             job->scores[q][i] =
@@ -291,10 +303,10 @@ static void finish_job(struct sim *sim, void *arg)
     w->jobs[at] = w->jobs[w->jobs_out];
     w->jobs_due_ns[at] = w->jobs_due_ns[w->jobs_out];
     job->busy_ns = SIM_MS;
-    if (job->kind == WK_JOB_PROJECT)
-        project(w, job);
-    else
+    if (job->kind == WK_JOB_SCORE)
         score(w, job);
+    else if (begin(w, job, 0))
+        project(w, job);
     sim_bug_job(sim, w, job);
     sim->sums.jobs++;
     wk_on_job_done(w->core, job);

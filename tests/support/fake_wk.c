@@ -339,6 +339,15 @@ static struct wk_job *take_job(struct fake_wk *f, size_t i)
     return job;
 }
 
+void fake_wk_begin(struct fake_wk *f, size_t i)
+{
+    struct wk_job *job = f->jobs[i];
+    cr_assert(i < f->jobs_out, "only %zu jobs are out", f->jobs_out);
+    for (size_t q = 0; q < job->queries_count; q++)
+        if (job->began_ns[q] == 0 && *f->clock_ns < atomic_load(&job->until_ns[q]))
+            job->began_ns[q] = *f->clock_ns;
+}
+
 static void score(const struct fake_wk *f, struct wk_job *job)
 {
     const struct wk_held *h = &f->held[job->shard];
@@ -347,6 +356,8 @@ static void score(const struct fake_wk *f, struct wk_job *job)
     uint64_t count = left < h->images_per_block ? left : h->images_per_block;
     for (size_t q = 0; q < job->queries_count; q++) {
         float query;
+        if (job->began_ns[q] == 0)
+            continue;
         memcpy(&query, job->queries[q], sizeof query);
         for (uint64_t i = 0; i < count; i++)
             job->scores[q][i] = fake_score((uint64_t)query, h->first_image + first + i);
@@ -355,6 +366,7 @@ static void score(const struct fake_wk *f, struct wk_job *job)
 
 void fake_wk_finish(struct fake_wk *f, size_t i)
 {
+    fake_wk_begin(f, i);
     struct wk_job *job = take_job(f, i);
     if (job->kind == WK_JOB_PROJECT)
         memcpy(job->packed, cm_blob_data(job->map), sizeof(float)); /* which query it is */
@@ -424,6 +436,18 @@ struct pr_holds fake_wk_take_holds(struct fake_wk *f)
     cr_assert_eq(pr_holds_unpack(m->header, &holds, &e), CM_OK, "%s", e.text);
     test_message_free(m);
     return holds;
+}
+
+struct pr_work fake_wk_work(struct fake_wk *f)
+{
+    struct pr_heartbeat heartbeat = {0};
+    struct cm_error e;
+    while (test_mailbox_count(&f->sent, NULL, PR_HEARTBEAT) == 0)
+        fake_wk_sleep(f, wk_next_wakeup_ns(f->core) - *f->clock_ns);
+    struct test_message *m = test_mailbox_take(&f->sent, "", PR_HEARTBEAT);
+    cr_assert_eq(pr_heartbeat_unpack(m->header, &heartbeat, &e), CM_OK, "%s", e.text);
+    test_message_free(m);
+    return heartbeat.work;
 }
 
 struct pr_positives_message fake_wk_take_positives(struct fake_wk *f)

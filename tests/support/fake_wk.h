@@ -10,6 +10,7 @@
 #include "proto/wire/positives.h"
 #include "proto/wire/result.h"
 #include "proto/wire/search.h"
+#include "proto/wire/work.h"
 #include "tests/support/fake_gallery.h"
 #include "tests/support/mailbox.h"
 #include "worker/worker.h"
@@ -94,6 +95,9 @@ void fake_wk_measure(struct fake_wk *f, uint64_t query, int64_t pid, int32_t cam
 void fake_wk_measure_as(struct fake_wk *f, const struct pr_measure *measure, struct cm_blob *map);
 void fake_wk_count(struct fake_wk *f, uint64_t query, const struct pr_positives *positives);
 
+/* A thread begins with job number `i` of those out, if there is time; else it does so when the job
+ * is finished. */
+void fake_wk_begin(struct fake_wk *f, size_t i);
 /* Finishes job number `i` of those out, which must be of this kind (and of the shard and block
  * given, if it scores). */
 void fake_wk_finish(struct fake_wk *f, size_t i);
@@ -119,5 +123,7 @@ struct pr_result fake_wk_take_result(struct fake_wk *f);
 struct pr_positives_message fake_wk_take_positives(struct fake_wk *f);
 struct pr_counts_message fake_wk_take_counts(struct fake_wk *f);
 struct pr_holds fake_wk_take_holds(struct fake_wk *f);
+/* What it has done so far: a heartbeat's time passes, and the one that it says is taken. */
+struct pr_work fake_wk_work(struct fake_wk *f);
 
 #endif
