@@ -58,13 +58,18 @@ void co_free(struct co_core *c)
     free(c);
 }
 
+void co_list_insert(struct co_list *list, struct co_gather *before, struct co_gather *g)
+{
+    g->prev = before;
+    g->next = before ? before->next : list->head;
+    *(g->prev ? &g->prev->next : &list->head) = g;
+    *(g->next ? &g->next->prev : &list->tail) = g;
+    list->count++;
+}
+
 void co_list_append(struct co_list *list, struct co_gather *g)
 {
-    g->prev = list->tail;
-    g->next = NULL;
-    *(list->tail ? &list->tail->next : &list->head) = g;
-    list->tail = g;
-    list->count++;
+    co_list_insert(list, list->tail, g);
 }
 
 void co_list_remove(struct co_list *list, struct co_gather *g)
@@ -106,6 +111,7 @@ void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_
         .id = id, .epoch = c->epoch, .code = code, .retry_after_ms = retry_after_ms};
     snprintf(message.text, sizeof message.text, "%s", text);
     c->counters.errors++;
+    c->counters.busy += code == PR_ERROR_BUSY;
     co_tell(c, to, pr_error_pack(&message, &packed, &e), &packed, &e);
 }
 
@@ -292,6 +298,7 @@ void co_on_tick(struct co_core *c)
     }
     co_end_probes(c);
     co_judge(c);
+    co_expire_waiting(c);
     co_scatter_waiting(c);
 }
 
@@ -310,6 +317,9 @@ uint64_t co_next_wakeup_ns(const struct co_core *c)
         if (first < next)
             next = first;
     }
+    for (const struct co_gather *g = c->waiting.head; g; g = g->next)
+        if (co_stop_ns(g) < next)
+            next = co_stop_ns(g);
     return next;
 }
 

@@ -12,10 +12,19 @@
 #include "proto/wire/sources.h"
 #include "proto/wire/status.h"
 
-/* A list of gathers in order of arrival. */
+/* A list of gathers; those that wait in order of their turns, those dispatched as they were. */
 struct co_list {
     struct co_gather *head, *tail;
     uint32_t count;
+    uint64_t turn; /* of those that wait: that of the last one dispatched */
+};
+
+/* How fast queries are answered while others wait for it, which is as fast as it goes. */
+struct co_flow {
+    uint64_t mean_ns; /* from one answer to the next, of the last few; 0: not known */
+    uint32_t samples; /* that it is the mean of */
+    uint64_t last_ns; /* when the last answer went out */
+    bool full;        /* some query waited then */
 };
 
 struct co_core {
@@ -45,10 +54,12 @@ struct co_core {
     uint64_t judged_ns;    /* when members were last set against each other */
     double usual_share_ns; /* what came out: the median of their pace; 0 before the first time */
     double usual_image_ns;
+    struct co_flow flow;
     struct cm_log_rate garbage_rate;
     struct cm_log_rate late_rate;
     struct cm_log_rate disconnect_rate;
     struct cm_log_rate partial_rate;
+    struct cm_log_rate busy_rate;
     struct co_members members;
 };
 
@@ -60,6 +71,8 @@ static inline uint64_t co_now(const struct co_core *c)
 
 /* A list never holds a gather twice, and a gather is in one list at a time. */
 void co_list_append(struct co_list *list, struct co_gather *g);
+/* Behind `before`; NULL: at the head. */
+void co_list_insert(struct co_list *list, struct co_gather *before, struct co_gather *g);
 void co_list_remove(struct co_list *list, struct co_gather *g);
 
 /* At most one line a second for what a peer can cause. */
@@ -81,8 +94,8 @@ void co_send_error(struct co_core *c, const struct cm_peer *to, struct cm_query_
                    enum pr_error_code code, uint32_t retry_after_ms, const char *text);
 
 /* scatter.c: finds members for homeless slots of open gathers, then second ones for late slots, and
- * then dispatches waiting ones, oldest first, while workers have credit. Whoever loses a member, or
- * orphans a slot, calls it. */
+ * then dispatches waiting ones in their order, while workers have credit. Whoever loses a member,
+ * or orphans a slot, calls it. */
 void co_scatter_waiting(struct co_core *c);
 /* A member declines a slot. It is asked of another one, if there is one: true then. */
 bool co_retry_elsewhere(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t member,
@@ -117,6 +130,27 @@ bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *r
 void co_end_probes(struct co_core *c);
 /* Demotes members by what their answers take. Call when some have come. */
 void co_judge(struct co_core *c);
+/* Gives a waiting gather its id and its slots. Errors: CM_ENOMEM (it waits on). */
+enum cm_err co_open(struct co_core *c, struct co_gather *g, struct cm_error *e);
+
+/* What a client is told that comes too early, where nothing says when it should come again. */
+enum { CO_RETRY_MS = 250 };
+
+/* admission.c: refuses a request as BUSY because its client has as many waiting as it may; or, of a
+ * query, because it would wait too long for its deadline. True if it did. */
+bool co_refuse_greedy(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                      const struct cm_blob *map);
+bool co_refuse_late(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                    uint32_t deadline_ms);
+/* Lets it wait for its turn, and dispatches what can be. */
+void co_admit(struct co_core *c, struct co_gather *g);
+/* A query that workers were asked for is being answered. */
+void co_note_answer(struct co_core *c);
+/* When workers are told to stop, and until when a query may wait; UINT64_MAX of an evaluation. */
+uint64_t co_stop_ns(const struct co_gather *g);
+/* A query that waits has no time left: it is answered with nothing. Then the same for all such. */
+void co_expire(struct co_core *c, struct co_gather *g);
+void co_expire_waiting(struct co_core *c);
 
 /* The list in which a gather of its kind waits. */
 struct co_list *co_waiting_list(struct co_core *c, const struct co_gather *g);

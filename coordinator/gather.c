@@ -28,6 +28,7 @@ enum cm_err co_gather_new(struct co_gather **out, const struct pr_query *query,
         .payload = cm_blob_ref(payload),
         .deadline_after_ns = query->deadline_ms * UINT64_C(1000000),
         .arrived_ns = now_ns,
+        .deadline_ns = now_ns + query->deadline_ms * UINT64_C(1000000),
     };
     return CM_OK;
 }
@@ -44,6 +45,7 @@ enum cm_err co_gather_new_evaluation(struct co_gather **out, const struct pr_eva
     enum cm_err rc = co_gather_new(out, &query, client, payload, now_ns, e);
     if (rc)
         return rc;
+    (*out)->deadline_ns = UINT64_MAX;
     rc = co_evaluation_new(&(*out)->evaluation, evaluate, e);
     if (rc) {
         co_gather_free(*out);
@@ -94,7 +96,6 @@ enum cm_err co_gather_open(struct co_gather *g, uint32_t shards, uint64_t now_ns
                                        .reason = PR_REASON_NO_WORKER};
     g->dispatched_ns = now_ns;
     g->look_ns = UINT64_MAX;
-    g->deadline_ns = g->evaluation ? UINT64_MAX : now_ns + g->deadline_after_ns;
     return CM_OK;
 }
 

@@ -68,8 +68,9 @@ struct co_gather {
     uint64_t deadline_after_ns;
     uint64_t arrived_ns;
     uint64_t dispatched_ns; /* 0 while waiting */
-    uint64_t deadline_ns;
-    uint64_t look_ns; /* when a slot may be late; UINT64_MAX: none will be */
+    uint64_t deadline_ns;   /* counted from its arrival; UINT64_MAX of an evaluation */
+    uint64_t look_ns;       /* when a slot may be late; UINT64_MAX: none will be */
+    uint64_t turn;          /* while it waits: admission.c */
 
     struct co_slot *slots; /* [slots_count], one for each shard of the gallery */
     uint32_t slots_count;

@@ -10,8 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { RETRY_MS = 250 };
-
 /* Is every element finite? The bytes may stand anywhere, so each is copied out. */
 static bool map_is_finite(const struct cm_blob *map, enum cm_dtype dtype)
 {
@@ -54,44 +52,23 @@ static enum cm_err check_finite(const struct cm_blob *map, enum cm_dtype dtype, 
     return CM_OK;
 }
 
-static void admit(struct co_core *c, struct co_gather *g)
-{
-    c->counters.queries++;
-    co_list_append(co_waiting_list(c, g), g);
-    co_scatter_waiting(c);
-}
-
-/* Would one more query make those that wait too many, or too large? */
-static bool queue_is_full(const struct co_core *c, const struct cm_blob *map)
-{
-    uint64_t bytes = map ? cm_blob_size(map) : 0;
-    for (const struct co_gather *g = c->waiting.head; g; g = g->next)
-        bytes += cm_blob_size(g->payload);
-    for (const struct co_gather *g = c->evaluations.head; g; g = g->next)
-        bytes += cm_blob_size(g->payload);
-    return c->waiting.count + c->evaluations.count >= CM_QUERIES_QUEUED ||
-           bytes > CM_QUEUED_BYTES_MAX;
-}
-
 void co_turn_away(struct co_core *c, const struct cm_peer *to, struct cm_query_id id)
 {
-    co_send_error(c, to, id, PR_ERROR_BUSY, RETRY_MS, "the coordinator is shutting down");
+    co_send_error(c, to, id, PR_ERROR_BUSY, CO_RETRY_MS, "the coordinator is shutting down");
 }
 
-/* Refuses a query at the door for the cluster's sake. True if it did. */
+/* Refuses a request at the door for the cluster's sake, before anything of it is looked at. True if
+ * it did. */
 static bool refuse(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
                    const struct cm_blob *map)
 {
     if (c->closed)
         co_turn_away(c, from, id);
     else if (!c->has_gallery)
-        co_send_error(c, from, id, PR_ERROR_NO_GALLERY, RETRY_MS,
+        co_send_error(c, from, id, PR_ERROR_NO_GALLERY, CO_RETRY_MS,
                       "no worker has joined this coordinator yet, so there is no gallery");
-    else if (queue_is_full(c, map))
-        co_send_error(c, from, id, PR_ERROR_BUSY, RETRY_MS,
-                      "as many queries wait as the coordinator takes");
     else
-        return false;
+        return co_refuse_greedy(c, from, id, map);
     return true;
 }
 
@@ -105,6 +82,8 @@ void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_
     if (refuse(c, from, id, payload))
         return;
     enum cm_err rc = pr_query_unpack(header, &query, &e);
+    if (!rc && co_refuse_late(c, from, id, query.deadline_ms))
+        return;
     if (!rc)
         rc = check_shape(c, &query, &e);
     if (!rc)
@@ -118,7 +97,7 @@ void co_on_query(struct co_core *c, const struct cm_peer *from, struct cm_query_
     else if (co_gather_new(&g, &query, from, payload, co_now(c), &e))
         co_send_error(c, from, id, PR_ERROR_INTERNAL, 0, e.text);
     else
-        admit(c, g);
+        co_admit(c, g);
 }
 
 void co_on_evaluate(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
@@ -145,7 +124,7 @@ void co_on_evaluate(struct co_core *c, const struct cm_peer *from, struct cm_que
     else if (co_gather_new_evaluation(&g, &m, from, payload, co_now(c), &e))
         co_send_error(c, from, id, PR_ERROR_INTERNAL, 0, e.text);
     else
-        admit(c, g);
+        co_admit(c, g);
 }
 
 static uint32_t forget_waiting(struct co_list *list, const struct cm_peer *client)
@@ -253,6 +232,22 @@ static uint32_t count_of(const struct co_list *list, const struct cm_peer *clien
     return count;
 }
 
+/* How the queue is shared among clients. */
+static void count_clients(const struct co_core *c, struct pr_status *out)
+{
+    const struct co_list *lists[] = {&c->waiting, &c->evaluations};
+    for (size_t l = 0; l < 2; l++)
+        for (const struct co_gather *g = lists[l]->head; g; g = g->next) {
+            uint32_t other = l == 0 ? 0 : count_of(&c->waiting, &g->client), later = 0;
+            for (const struct co_gather *h = g->next; h; h = h->next)
+                later += cm_peer_equal(&h->client, &g->client);
+            out->clients_waiting += later + other == 0; /* told at its last one */
+            uint32_t all =
+                count_of(&c->waiting, &g->client) + count_of(&c->evaluations, &g->client);
+            out->most_waiting = all > out->most_waiting ? all : out->most_waiting;
+        }
+}
+
 static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,
                                struct cm_error *e)
 {
@@ -271,8 +266,10 @@ static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, stru
         .queries_yours =
             count_of(&c->waiting, to) + count_of(&c->evaluations, to) + count_of(&c->open, to),
         .memory_bytes = c->io.memory_bytes(c->io.ctx),
+        .pace_us = c->flow.mean_ns / 1000,
     };
     void *p;
+    count_clients(c, &status);
     enum cm_err rc = cm_new(&p, c->members.count + c->placement.end, sizeof *status.members, e);
     if (rc)
         return rc;

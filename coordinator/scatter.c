@@ -1,8 +1,8 @@
 /* scatter.c: from the waiting list to the workers: who is asked for which shard, and when.
  *
  * Credits bound what a worker has to hold: a query waits until every worker that it needs has one.
- * The list is first come, first served, so a large query is not starved by small ones. Evaluations
- * come after all queries, and leave a worker some credits for those. */
+ * Nobody overtakes the head of the list (its order: admission.c), so a large query is not starved
+ * by small ones. Evaluations come after all queries, and leave a worker some credits for those. */
 #include "common/mem.h"
 #include "coordinator/core.h"
 #include "coordinator/evaluation.h"
@@ -14,16 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A worker is told to stop a little before the client's deadline, so that what it finished by then
- * still arrives in time: a tenth of the deadline, at most 50 ms. */
-#define MARGIN_MAX_NS UINT64_C(50000000)
-
 static uint64_t time_left_us(const struct co_core *c, const struct co_gather *g)
 {
-    uint64_t margin_ns = g->deadline_after_ns / 10;
-    if (margin_ns > MARGIN_MAX_NS)
-        margin_ns = MARGIN_MAX_NS;
-    uint64_t end_ns = g->deadline_ns - margin_ns, now = co_now(c);
+    uint64_t end_ns = co_stop_ns(g), now = co_now(c);
     uint64_t left_us = end_ns > now ? (end_ns - now) / 1000 : 0;
     return left_us ? left_us : 1;
 }
@@ -174,8 +167,7 @@ static void probe_late_members(struct co_core *c, struct co_gather *g, struct co
     }
 }
 
-static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct co_plan *plan,
-                            struct cm_error *e)
+enum cm_err co_open(struct co_core *c, struct co_gather *g, struct cm_error *e)
 {
     uint64_t now = co_now(c);
     enum cm_err rc = co_gather_open(g, c->map.shards_count, now, e);
@@ -186,7 +178,16 @@ static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct co_pl
     g->id.v = c->next_id;
     c->next_id += CO_ATTEMPTS_MAX;
     g->timings.queue_us = (now - g->arrived_ns) / 1000;
-    rc = carry_out(c, g, plan, e);
+    return CM_OK;
+}
+
+static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct co_plan *plan,
+                            struct cm_error *e)
+{
+    uint64_t now = co_now(c);
+    enum cm_err rc = co_open(c, g, e);
+    if (!rc)
+        rc = carry_out(c, g, plan, e);
     if (rc)
         return rc;
     if (!g->evaluation) {
@@ -194,6 +195,7 @@ static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct co_pl
         probe_late_members(c, g, plan);
     }
     co_list_remove(co_waiting_list(c, g), g);
+    co_waiting_list(c, g)->turn = g->turn;
     co_list_append(&c->open, g);
     g->timings.scatter_us = (co_now(c) - now) / 1000;
     return CM_OK;
@@ -300,7 +302,7 @@ bool co_retry_elsewhere(struct co_core *c, struct co_gather *g, uint32_t shard, 
     return true;
 }
 
-/* The oldest waiting query or, if none waits, evaluation; the latter fill half the room at most. */
+/* The first waiting query or, if none waits, evaluation; the latter fill half the room at most. */
 static struct co_gather *next_waiting(const struct co_core *c)
 {
     if (c->waiting.head)
@@ -313,6 +315,10 @@ static struct co_gather *next_waiting(const struct co_core *c)
 static bool dispatch_one(struct co_core *c, struct co_plan *plan)
 {
     struct co_gather *g = next_waiting(c);
+    if (g && co_now(c) >= co_stop_ns(g)) {
+        co_expire(c, g);
+        return true;
+    }
     if (!c->settled || !g || !co_plan_make(c, g, CO_FOR_ALL, plan))
         return false;
     struct cm_error e;

@@ -122,14 +122,14 @@ Test(co_scatter, credits_hold_queries_back_in_order)
     fake_co_fini(&f);
 }
 
-/* The deadline runs from dispatch: a query that waited has all of it. */
-Test(co_scatter, a_waiting_query_has_its_whole_deadline)
+/* The deadline runs from arrival: what a query waited is not left to its workers. */
+Test(co_scatter, a_waiting_query_has_what_is_left_of_its_deadline)
 {
     struct fake_co f;
     fake_co_init(&f);
     fake_co_join_with_credits(&f, "w0", 0, FAKE_SHARDS, 1);
     fake_co_query(&f, "client", 1, 5, 3000);
-    fake_co_query(&f, "client", 2, 5, 1000);
+    fake_co_query(&f, "client", 2, 5, 4000);
     fake_co_take(&f, "w0", PR_SEARCH);
     fake_co_sleep(&f, 2999 * FAKE_MS);
     cr_assert_eq(f.sent.count, 0);

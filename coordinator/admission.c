@@ -1,0 +1,173 @@
+/* admission.c: who may wait, in which order, and until when.
+ *
+ * Clients take turns: a waiting query's turn is the one after its client's last, or after the turn
+ * that is being dispatched, and the list is in the order of turns. So a client's next query comes
+ * before another's hundredth, and its place in the list is how many go before it.
+ *
+ * A client may have no more waiting than there is room left: one alone fills half of the queue, and
+ * whoever comes next finds room. What would wait longer than half of its deadline
+ * at the recent pace is refused at once: the other half is for the work, and for those whose turn
+ * comes before its own and who are not here yet. */
+#include "coordinator/core.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* A worker is told to stop a little before the client's deadline, so that what it finished by then
+ * still arrives in time: a tenth of the deadline, at most 50 ms. */
+#define MARGIN_MAX_NS UINT64_C(50000000)
+
+enum {
+    PACE_SAMPLES = 32,    /* answers that the pace is the mean of: four passes' worth */
+    RETRY_MIN_MS = 10,    /* a refused client comes again after this, */
+    RETRY_MAX_MS = 60000, /* or this: no pace is trusted for longer */
+};
+
+/* What waits, and what of it is one client's. */
+struct share {
+    uint32_t all, own;
+    uint64_t all_bytes, own_bytes;
+};
+
+static void add_share(const struct co_list *list, const struct cm_peer *client, struct share *s)
+{
+    for (const struct co_gather *g = list->head; g; g = g->next) {
+        uint64_t bytes = cm_blob_size(g->payload);
+        bool own = cm_peer_equal(&g->client, client);
+        s->all++;
+        s->own += own;
+        s->all_bytes += bytes;
+        s->own_bytes += own ? bytes : 0;
+    }
+}
+
+static struct share share_of(const struct co_core *c, const struct cm_peer *client)
+{
+    struct share s = {0};
+    add_share(&c->waiting, client, &s);
+    add_share(&c->evaluations, client, &s);
+    return s;
+}
+
+static uint32_t retry_ms(const struct co_core *c, uint64_t after_ns)
+{
+    uint64_t after_ms = after_ns / 1000000;
+    if (c->flow.mean_ns == 0)
+        return CO_RETRY_MS;
+    return after_ms < RETRY_MIN_MS   ? RETRY_MIN_MS
+           : after_ms > RETRY_MAX_MS ? RETRY_MAX_MS
+                                     : (uint32_t)after_ms;
+}
+
+static void refuse(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                   uint64_t after_ns, const char *text)
+{
+    uint64_t missed;
+    uint32_t after_ms = retry_ms(c, after_ns);
+    co_send_error(c, from, id, PR_ERROR_BUSY, after_ms, text);
+    if (cm_log_rate_pass(&c->busy_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
+        cm_log(c->log, CM_LOG_WARN, "busy",
+               "msg=\"%s\" pace_ms=%.1f retry_after_ms=%u unreported=%" PRIu64, text,
+               (double)c->flow.mean_ns / 1e6, after_ms, missed);
+}
+
+bool co_refuse_greedy(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                      const struct cm_blob *map)
+{
+    char text[CM_TEXT_BYTES_MAX];
+    struct share s = share_of(c, from);
+    uint64_t bytes = map ? cm_blob_size(map) : 0;
+    if (s.own < CM_QUERIES_QUEUED - s.all &&
+        s.own_bytes + bytes <= CM_QUEUED_BYTES_MAX - s.all_bytes)
+        return false;
+    snprintf(text, sizeof text, "%u queries wait, %u of them this client's: as many as it may have",
+             s.all, s.own);
+    refuse(c, from, id, c->flow.mean_ns * s.all / 2, text); /* then half of them are dispatched */
+    return true;
+}
+
+/* The turn of a client's next request in a list. */
+static uint64_t next_turn(const struct co_list *list, const struct cm_peer *client)
+{
+    const struct co_gather *g = list->tail;
+    while (g && !cm_peer_equal(&g->client, client))
+        g = g->prev;
+    return (g ? g->turn : list->turn) + 1;
+}
+
+bool co_refuse_late(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
+                    uint32_t deadline_ms)
+{
+    char text[CM_TEXT_BYTES_MAX];
+    uint64_t turn = next_turn(&c->waiting, from), half_ns = deadline_ms * UINT64_C(500000);
+    uint32_t ahead = 0;
+    for (const struct co_gather *g = c->waiting.head; g && g->turn <= turn; g = g->next)
+        ahead++;
+    uint64_t wait_ns = c->flow.mean_ns * ahead;
+    if (wait_ns <= half_ns)
+        return false;
+    snprintf(text, sizeof text,
+             "%u queries go before this one: it would wait %.1f s, over half of its deadline",
+             ahead, (double)wait_ns / 1e9);
+    refuse(c, from, id, wait_ns - half_ns, text);
+    return true;
+}
+
+void co_admit(struct co_core *c, struct co_gather *g)
+{
+    struct co_list *list = co_waiting_list(c, g);
+    struct co_gather *before = list->tail;
+    g->turn = next_turn(list, &g->client);
+    while (before && before->turn > g->turn)
+        before = before->prev;
+    co_list_insert(list, before, g);
+    c->counters.queries++;
+    co_scatter_waiting(c);
+}
+
+void co_note_answer(struct co_core *c)
+{
+    struct co_flow *p = &c->flow;
+    uint64_t now = co_now(c), took_ns = now - p->last_ns;
+    if (p->full) {
+        p->samples += p->samples < PACE_SAMPLES;
+        if (took_ns > p->mean_ns)
+            p->mean_ns += (took_ns - p->mean_ns) / p->samples;
+        else
+            p->mean_ns -= (p->mean_ns - took_ns) / p->samples;
+    }
+    p->full = c->waiting.head != NULL;
+    p->last_ns = now;
+}
+
+uint64_t co_stop_ns(const struct co_gather *g)
+{
+    uint64_t margin_ns = g->deadline_after_ns / 10;
+    return g->deadline_ns - (margin_ns < MARGIN_MAX_NS ? margin_ns : MARGIN_MAX_NS);
+}
+
+void co_expire(struct co_core *c, struct co_gather *g)
+{
+    struct cm_error e;
+    c->counters.expired++;
+    co_list_remove(&c->waiting, g);
+    if (co_open(c, g, &e)) {
+        co_send_error(c, &g->client, g->client_id, PR_ERROR_INTERNAL, 0, e.text);
+        co_gather_free(g);
+        return;
+    }
+    for (uint32_t s = 0; s < g->slots_count; s++)
+        co_gather_close_slot(g, s, PR_REASON_DEADLINE);
+    co_list_append(&c->open, g);
+    co_finish(c, g);
+}
+
+void co_expire_waiting(struct co_core *c)
+{
+    uint64_t now = co_now(c);
+    for (struct co_gather *g = c->waiting.head, *next; g; g = next) {
+        next = g->next;
+        if (now >= co_stop_ns(g))
+            co_expire(c, g);
+    }
+}
