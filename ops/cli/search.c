@@ -28,6 +28,7 @@ enum {
     PATIENCE_MS = 10000, /* silence after which it is gone; the deadline, if that is longer */
     REST_MS = 100,       /* before a query is sent again that nobody took or that came partial */
     REST_MAX_MS = 2000,  /* twice as long each time, up to this */
+    TELL_MS = 10000,     /* between lines that say that the cluster is busy */
     K_DEFAULT = 20,
 };
 
@@ -64,6 +65,7 @@ struct search {
     uint64_t next_sent, next_printed; /* query indices */
     uint64_t heard_ns;
     uint64_t asked_ns; /* when the coordinator was last asked what it has of ours */
+    uint64_t told_ns;  /* when it was last said that the cluster is busy; 0: never */
     struct cli_rank1 rank1;
     uint64_t partial;     /* answers that are not whole */
     enum cm_exit verdict; /* the first thing wrong with an answer decides */
@@ -111,7 +113,6 @@ static enum cm_err read_map(struct search *s, struct flight *f, uint64_t index, 
     f->query = (struct pr_query){
         .id = {index},
         .k = s->k,
-        .deadline_ms = (uint32_t)s->a->deadline_ms,
         .dtype = s->features->dtype,
         .height = s->features->height,
         .width = s->features->width,
@@ -138,11 +139,15 @@ static uint64_t deadline_ns(const struct flight *f, const struct search *s)
     return f->first_ns + ms(s->a->deadline_ms);
 }
 
-/* A coordinator that is away is no failure yet: the query rests. */
+/* What is left of its deadline goes with it. A coordinator that is away is no failure yet: the
+ * query rests. */
 static enum cm_err send_flight(struct search *s, struct flight *f, struct cm_error *e)
 {
     f->sent_ns = io_now_ns();
     f->again_ns = 0;
+    uint64_t end_ns = deadline_ns(f, s), left_ns = f->sent_ns < end_ns ? end_ns - f->sent_ns : 0;
+    f->query.deadline_ms = (uint32_t)((left_ns + ms(1) - 1) / ms(1));
+    f->query.deadline_ms += f->query.deadline_ms == 0;
     enum cm_err rc = cli_client_query(s->client, &f->query, f->map, e);
     if (rc != CM_EUNAVAIL)
         return rc;
@@ -270,10 +275,19 @@ static void on_answer(struct search *s, struct flight *f, struct pr_answer *answ
     f->kept = coverage_of(&f->answer) < s->a->min_coverage && may_improve(&f->answer) &&
               may_retry(s, f, f->rest_ms);
     f->answered = !f->kept;
-    if (f->kept) {
+    if (f->kept)
         rest_longer(f);
-        f->query.deadline_ms = (uint32_t)((deadline_ns(f, s) - f->again_ns) / 1000000 + 1);
-    }
+}
+
+/* So that nobody wonders why nothing comes; not for every query. */
+static void tell_busy(struct search *s, const struct flight *f, const struct pr_error *error)
+{
+    uint64_t now = io_now_ns();
+    if (error->code != PR_ERROR_BUSY || (s->told_ns && now - s->told_ns < ms(TELL_MS)))
+        return;
+    s->told_ns = now;
+    fprintf(stderr, "vitrine search: query %" PRIu64 ": busy: %s; asks again in %.1f s\n",
+            f->label.index, error->text, (double)error->retry_after_ms / 1000);
 }
 
 static enum cm_err on_error(struct search *s, const struct pr_error *error, struct cm_error *e)
@@ -283,6 +297,7 @@ static enum cm_err on_error(struct search *s, const struct pr_error *error, stru
         return CM_OK;
     if (may_retry(s, f, error->retry_after_ms)) {
         rest(f, error->retry_after_ms);
+        tell_busy(s, f, error);
         return CM_OK;
     }
     if (f->kept && error->retry_after_ms) {
@@ -520,7 +535,7 @@ int cli_search(int argc, char **argv)
         {"k", 'k', CM_OPTION_COUNT, false, "K", "hits a query (default 20, or all there are)", 1,
          CM_K_MAX, &a.k},
         {"deadline-ms", 'd', CM_OPTION_COUNT, false, "MS",
-         "for each query, from its dispatch (default 30000); what is scored by then\n"
+         "for each query, waiting counted in (default 30000); what is scored by then\n"
          "is the answer",
          1, CM_DEADLINE_MS_MAX, &a.deadline_ms},
         {"min-coverage", 0, CM_OPTION_FRACTION, false, "F",

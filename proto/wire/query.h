@@ -10,7 +10,7 @@ struct pr_query {
     struct cm_query_id id; /* the client's own number; the reply repeats it */
     uint64_t epoch;
     uint32_t k;           /* 1..CM_K_MAX */
-    uint32_t deadline_ms; /* from dispatch; 1..CM_DEADLINE_MS_MAX */
+    uint32_t deadline_ms; /* time left when it arrives; 1..CM_DEADLINE_MS_MAX */
     enum cm_dtype dtype;  /* of frame 1 */
     /* Of frame 1, [height][width][channels]: channels of all layers together. Within limits.h, and
      * so is their product. */

@@ -175,6 +175,9 @@ static void send_flight(struct sim_client *c, struct sim_flight *f)
     f->scores = 0;
     f->again_ns = 0;
     f->sent_ns = c->sim->now_ns;
+    if (!c->evaluates)
+        f->deadline_ms =
+            (uint32_t)((sim_later(f->end_ns, f->sent_ns + 1) - f->sent_ns + SIM_MS - 1) / SIM_MS);
     if (c->evaluates ? !send_evaluate(c, f) : !send_query(c, f))
         f->again_ns = c->sim->now_ns + (c->evaluates ? EVAL_REST_NS : SEARCH_REST_NS);
 }

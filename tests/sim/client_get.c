@@ -54,7 +54,6 @@ static void keep(struct sim_client *c, struct sim_flight *f)
     f->kept = true;
     f->again_ns = c->sim->now_ns + f->rest_ns;
     f->rest_ns = 2 * f->rest_ns < SEARCH_REST_MAX_NS ? 2 * f->rest_ns : SEARCH_REST_MAX_NS;
-    f->deadline_ms = (uint32_t)((f->end_ns - f->again_ns) / SIM_MS + 1);
 }
 
 /* What it says was checked where it was sent: checks.h. */
