@@ -53,6 +53,19 @@ static void print_placement(const struct pr_status *s)
            s->replicas, s->shards_whole, s->gallery.shards, moves, s->epoch);
 }
 
+/* Whether the cluster is asked more than it can do; nothing while it never was. */
+static void print_overload(const struct pr_status *s)
+{
+    if (s->counters.busy + s->counters.expired + s->queries_waiting == 0)
+        return;
+    printf("overload     %" PRIu64 " refused as busy, %" PRIu64
+           " expired; %u clients wait, one with %u",
+           s->counters.busy, s->counters.expired, s->clients_waiting, s->most_waiting);
+    if (s->pace_us > 0)
+        printf("; an answer each %.1f ms", (double)s->pace_us / 1000);
+    printf("\n");
+}
+
 static void print_text(const char *endpoint, const struct pr_status *s, const struct look *before)
 {
     char text[CM_FINGERPRINT_TEXT_BYTES];
@@ -72,6 +85,7 @@ static void print_text(const char *endpoint, const struct pr_status *s, const st
     printf("hedges       %" PRIu64 " shards asked of a second worker, which answered %" PRIu64
            " first\n",
            s->counters.hedges, s->counters.hedges_won);
+    print_overload(s);
     printf("refused      %" PRIu64 " workers; garbage %" PRIu64 "; %" PRIu64 " connections ended\n",
            s->counters.refused, s->counters.garbage, s->counters.disconnects);
     printf("\n%-24s %-8s %7s %9s %10s %9s %6s %10s %11s %8s  %s\n", "worker", "state", "threads",

@@ -1,6 +1,7 @@
 /* A search whose coordinator is played by the test. */
 #include "common/io/socket.h"
 #include "proto/wire/answer.h"
+#include "proto/wire/error.h"
 #include "proto/wire/query.h"
 #include "proto/wire/status.h"
 #include "tests/support/cluster.h"
@@ -203,6 +204,63 @@ Test(client, the_best_of_too_little_is_the_answer)
     cr_assert(strstr(s.r.out, "\"name\":\"it\"") != NULL, "%s", s.r.out);
     cr_assert(strstr(s.r.err, "1 of 2 images were scored; missing shards: 1 (no-worker)") != NULL,
               "%s", s.r.err);
+    scene_fini(&s);
+}
+
+static struct pr_query take_query(struct scene *s)
+{
+    struct cm_error e;
+    struct io_incoming in;
+    struct pr_query query;
+    cr_assert_eq(io_wait(s->router, PATIENCE_MS, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(io_recv(s->router, &in, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(pr_query_unpack(in.header, &query, &e), CM_OK, "%s", e.text);
+    s->client = in.peer;
+    io_incoming_fini(&in);
+    return query;
+}
+
+static void refuse(struct scene *s, const struct pr_query *query, uint32_t retry_after_ms)
+{
+    struct cm_error e;
+    struct pr_buffer packed;
+    struct pr_error error = {.id = query->id,
+                             .code = PR_ERROR_BUSY,
+                             .retry_after_ms = retry_after_ms,
+                             .text = "too many queries wait"};
+    cr_assert_eq(pr_error_pack(&error, &packed, &e), CM_OK, "%s", e.text);
+    send_packed(s->router, &s->client, &packed);
+}
+
+/* A busy coordinator is asked again when it said, for what is left of the deadline. */
+Test(client, busy_is_waited_out)
+{
+    struct scene s;
+    scene_init(&s, 1, (const char *const[]){"--deadline-ms", "60000", NULL});
+    tell_status(s.router, 0);
+    struct pr_query first = take_query(&s);
+    cr_assert_leq(first.deadline_ms, 60000);
+    refuse(&s, &first, 700);
+    struct pr_query again = take_query(&s);
+    cr_assert_eq(again.id.v, first.id.v);
+    cr_assert_leq(again.deadline_ms, first.deadline_ms - 700, "%u ms", again.deadline_ms);
+    answer(s.router, &s.client, again.id, 2);
+    scene_end(&s, 0);
+    cr_assert(strstr(s.r.err, "query 0: busy: too many queries wait; asks again in 0.7 s") != NULL,
+              "%s", s.r.err);
+    scene_fini(&s);
+}
+
+/* It is told to come when its time is over: so it gives up at once. */
+Test(client, busy_for_longer_than_the_deadline_is_a_failure)
+{
+    struct scene s;
+    scene_init(&s, 1, (const char *const[]){"--deadline-ms", "10000", NULL});
+    tell_status(s.router, 0);
+    struct pr_query query = take_query(&s);
+    refuse(&s, &query, 10001);
+    scene_end(&s, 75);
+    cr_assert(strstr(s.r.err, "query 0: too many queries wait") != NULL, "%s", s.r.err);
     scene_fini(&s);
 }
 
