@@ -109,7 +109,8 @@ bool co_refuse_late(struct co_core *c, const struct cm_peer *from, struct cm_que
     snprintf(text, sizeof text,
              "%u queries go before this one: it would wait %.1f s, over half of its deadline",
              ahead, (double)wait_ns / 1e9);
-    refuse(c, from, id, wait_ns - half_ns, text);
+    /* What is too much, and some more: others come meanwhile. */
+    refuse(c, from, id, wait_ns - half_ns + wait_ns / 8, text);
     return true;
 }
 
@@ -125,10 +126,21 @@ void co_admit(struct co_core *c, struct co_gather *g)
     co_scatter_waiting(c);
 }
 
-void co_note_answer(struct co_core *c)
+/* Did its deadline end it, before its workers had? */
+static bool was_cut(const struct co_gather *g)
+{
+    for (uint32_t s = 0; s < g->slots_count; s++)
+        if (!g->slots[s].closed || g->slots[s].reason == PR_REASON_DEADLINE)
+            return true;
+    return false;
+}
+
+void co_note_answer(struct co_core *c, const struct co_gather *g)
 {
     struct co_flow *p = &c->flow;
     uint64_t now = co_now(c), took_ns = now - p->last_ns;
+    if (g->evaluation || was_cut(g))
+        return;
     if (p->full) {
         p->samples += p->samples < PACE_SAMPLES;
         if (took_ns > p->mean_ns)

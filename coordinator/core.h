@@ -19,7 +19,8 @@ struct co_list {
     uint64_t turn; /* of those that wait: that of the last one dispatched */
 };
 
-/* How fast queries are answered while others wait for it, which is as fast as it goes. */
+/* How fast queries are answered while others wait for it, which is as fast as it goes. Those that
+ * were cut off at their deadline are no answers here: too many of them, and fewer are let in. */
 struct co_flow {
     uint64_t mean_ns; /* from one answer to the next, of the last few; 0: not known */
     uint32_t samples; /* that it is the mean of */
@@ -144,8 +145,8 @@ bool co_refuse_late(struct co_core *c, const struct cm_peer *from, struct cm_que
                     uint32_t deadline_ms);
 /* Lets it wait for its turn, and dispatches what can be. */
 void co_admit(struct co_core *c, struct co_gather *g);
-/* A query that workers were asked for is being answered. */
-void co_note_answer(struct co_core *c);
+/* A query is being answered: takes note of the pace, if its workers finished it. */
+void co_note_answer(struct co_core *c, const struct co_gather *g);
 /* When workers are told to stop, and until when a query may wait; UINT64_MAX of an evaluation. */
 uint64_t co_stop_ns(const struct co_gather *g);
 /* A query that waits has no time left: it is answered with nothing. Then the same for all such. */

@@ -79,8 +79,7 @@ void co_finish(struct co_core *c, struct co_gather *g)
 {
     struct cm_error e;
     bool partial = false;
-    if (!g->evaluation && g->parts_count > 0)
-        co_note_answer(c);
+    co_note_answer(c, g);
     cancel_open_parts(c, g);
     enum cm_err rc =
         g->evaluation ? send_measured(c, g, &partial, &e) : send_answer(c, g, &partial, &e);

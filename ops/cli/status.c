@@ -58,9 +58,10 @@ static void print_overload(const struct pr_status *s)
 {
     if (s->counters.busy + s->counters.expired + s->queries_waiting == 0)
         return;
-    printf("overload     %" PRIu64 " refused as busy, %" PRIu64
-           " expired; %u clients wait, one with %u",
-           s->counters.busy, s->counters.expired, s->clients_waiting, s->most_waiting);
+    printf("overload     %" PRIu64 " refused as busy, %" PRIu64 " expired", s->counters.busy,
+           s->counters.expired);
+    if (s->clients_waiting > 0)
+        printf("; %u clients wait, one with %u", s->clients_waiting, s->most_waiting);
     if (s->pace_us > 0)
         printf("; an answer each %.1f ms", (double)s->pace_us / 1000);
     printf("\n");

@@ -211,7 +211,7 @@ Test(co_overload, what_would_wait_too_long_is_refused_at_once)
     with_ten_waiting(&f);
     fake_co_query(&f, "flood", 90, 5, 700);
     uint32_t after_ms = expect_busy(&f, "flood", 90, "10 queries go before this one");
-    cr_assert_eq(after_ms, 50, "400 ms to wait, and 350 for it");
+    cr_assert_eq(after_ms, 100, "400 ms to wait, 350 for it, and an eighth of the wait");
     fake_co_query(&f, "flood", 91, 5, 800);
     cr_assert_eq(f.sent.count, 0, "just enough");
     fake_co_query(&f, "other", 92, 5, 100);
@@ -245,6 +245,23 @@ Test(co_overload, an_old_pace_is_forgotten)
     }
     cr_assert_gt(most, 0, "it was never in the way");
     cr_assert_eq(refused, 0, "%lu are refused still", refused);
+    fake_co_fini(&f);
+}
+
+/* What a deadline cut off says nothing of how fast answers come. */
+Test(co_overload, no_pace_comes_of_what_was_cut_off)
+{
+    struct fake_co f;
+    with_narrow_worker(&f);
+    for (uint32_t i = 1; i <= 4; i++)
+        fake_co_query(&f, "client", i, 5, i * 1000);
+    fake_co_sleep(&f, 4000 * FAKE_MS);
+    cr_assert_eq(test_mailbox_count(&f.sent, "w0", PR_CANCEL), 4);
+    test_mailbox_clear(&f.sent);
+    struct pr_status status = status_of(&f);
+    cr_assert_eq(status.counters.partial, 4);
+    cr_assert_eq(status.pace_us, 0, "%lu us", status.pace_us);
+    pr_status_fini(&status);
     fake_co_fini(&f);
 }
 
