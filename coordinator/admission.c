@@ -158,11 +158,37 @@ uint64_t co_stop_ns(const struct co_gather *g)
     return g->deadline_ns - (margin_ns < MARGIN_MAX_NS ? margin_ns : MARGIN_MAX_NS);
 }
 
+/* The next one of the same client. */
+static struct co_gather *next_own(const struct co_gather *g)
+{
+    struct co_gather *h = g->next;
+    while (h && !cm_peer_equal(&h->client, &g->client))
+        h = h->next;
+    return h;
+}
+
+/* Takes one out whose turn has not come: its client's others move up, each into the place of the
+ * one before. */
+static void leave_queue(struct co_list *list, struct co_gather *g)
+{
+    for (struct co_gather *h; (h = next_own(g)) != NULL;) {
+        struct co_gather *before = h->prev == g ? h : h->prev;
+        uint64_t turn = h->turn;
+        co_list_remove(list, h);
+        co_list_insert(list, g->prev, h);
+        co_list_remove(list, g);
+        co_list_insert(list, before, g);
+        h->turn = g->turn;
+        g->turn = turn;
+    }
+    co_list_remove(list, g);
+}
+
 void co_expire(struct co_core *c, struct co_gather *g)
 {
     struct cm_error e;
     c->counters.expired++;
-    co_list_remove(&c->waiting, g);
+    leave_queue(&c->waiting, g);
     if (co_open(c, g, &e)) {
         co_send_error(c, &g->client, g->client_id, PR_ERROR_INTERNAL, 0, e.text);
         co_gather_free(g);
@@ -177,9 +203,11 @@ void co_expire(struct co_core *c, struct co_gather *g)
 void co_expire_waiting(struct co_core *c)
 {
     uint64_t now = co_now(c);
-    for (struct co_gather *g = c->waiting.head, *next; g; g = next) {
-        next = g->next;
-        if (now >= co_stop_ns(g))
+    struct co_gather *g = c->waiting.head;
+    while (g) {
+        bool over = now >= co_stop_ns(g);
+        if (over)
             co_expire(c, g);
+        g = over ? c->waiting.head : g->next; /* others have moved */
     }
 }

@@ -298,6 +298,23 @@ Test(co_overload, expired_while_it_waits_it_is_never_sent)
     fake_co_fini(&f);
 }
 
+/* Those of its client that waited behind it come a turn earlier each. */
+Test(co_overload, the_others_of_its_client_move_up)
+{
+    struct fake_co f;
+    static const uint32_t right[] = {1, 2, 13, 3, 14, 4};
+    with_narrow_worker(&f);
+    for (uint32_t k = 1; k <= 4; k++)
+        fake_co_query(&f, "first", k, k, LONG_MS);
+    for (uint32_t k = 11; k <= 14; k++)
+        fake_co_query(&f, "second", k, k, k <= 12 ? 20 : LONG_MS);
+    fake_co_sleep(&f, 20 * FAKE_MS);
+    cr_assert_eq(test_mailbox_count(&f.sent, "second", PR_ANSWER), 2);
+    for (size_t i = 0; i < sizeof right / sizeof *right; i++)
+        cr_assert_eq(serve(&f), right[i], "in place %zu", i);
+    fake_co_fini(&f);
+}
+
 /* Credit comes back in the very moment in which the time of the next is over. */
 Test(co_overload, expired_at_its_turn_it_is_not_sent)
 {
