@@ -166,16 +166,67 @@ static unsigned no_credits(struct sim *sim, const struct sim_conn *from, struct 
     return 1;
 }
 
-static unsigned no_queue_limit(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+/* The coordinator gets a message without seeing the queries that wait. */
+static unsigned get_blindly(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
 {
-    struct co_list *waiting = &sim->co.core->waiting;
-    uint32_t count = waiting->count;
-    if (m->envelope.type != PR_QUERY)
-        return 1;
+    struct co_list *waiting = &sim->co.core->waiting, hidden = *waiting;
+    waiting->head = waiting->tail = NULL;
     waiting->count = 0;
     co_on_message(sim->co.core, &from->peer, m->header, m->payload);
-    waiting->count += count;
+    while (hidden.tail) {
+        struct co_gather *g = hidden.tail;
+        co_list_remove(&hidden, g);
+        co_list_insert(waiting, NULL, g);
+    }
     return 0;
+}
+
+static unsigned no_queue_limit(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
+{
+    return m->envelope.type == PR_QUERY ? get_blindly(sim, from, m) : 1;
+}
+
+static unsigned evaluations_first(struct sim *sim, const struct sim_conn *from,
+                                  struct sim_message *m)
+{
+    if (m->envelope.type != PR_RESULT)
+        return 1;
+    get_blindly(sim, from, m);
+    co_scatter_waiting(sim->co.core);
+    return 0;
+}
+
+/* All that wait have the same turn: then they are dispatched in the order in which they came. */
+static void no_turns(struct sim *sim)
+{
+    if (!sim->co.core)
+        return;
+    sim->co.core->waiting.turn = 0;
+    for (struct co_gather *g = sim->co.core->waiting.head; g; g = g->next)
+        g->turn = 0;
+}
+
+static unsigned busy_for_good(struct sim *sim, struct cm_peer *to, struct sim_message *m)
+{
+    struct pr_error error;
+    struct pr_buffer packed;
+    struct cm_error e;
+    (void)sim, (void)to;
+    if (m->envelope.type != PR_ERROR)
+        return 1;
+    CM_ASSERT(pr_error_unpack(m->header, &error, &e) == CM_OK);
+    error.retry_after_ms = 0;
+    repack(m, pr_error_pack(&error, &packed, &e), &packed);
+    return 1;
+}
+
+/* Deadlines count from dispatch again. */
+static void patient_deadlines(struct sim *sim)
+{
+    if (!sim->co.core)
+        return;
+    for (struct co_gather *g = sim->co.core->waiting.head; g; g = g->next)
+        g->deadline_ns = sim->now_ns + g->deadline_after_ns;
 }
 
 static unsigned lost_cancel(struct sim *sim, struct cm_peer *to, struct sim_message *m)
@@ -385,6 +436,18 @@ static const struct sim_bug table[] = {
     {.name = "no-queue-limit",
      .what = "any number of queries may wait",
      .into_coordinator = no_queue_limit},
+    {.name = "evaluations-first",
+     .what = "evaluations get the credit that comes back first",
+     .into_coordinator = evaluations_first},
+    {.name = "no-turns",
+     .what = "queries are dispatched as they came, whoever asked",
+     .step = no_turns},
+    {.name = "busy-for-good",
+     .what = "who is refused as busy is not told when to come again",
+     .leaving_coordinator = busy_for_good},
+    {.name = "patient-deadline",
+     .what = "a deadline stands still while its query waits",
+     .step = patient_deadlines},
     {.name = "lost-cancel",
      .what = "workers never hear that nobody waits any longer",
      .leaving_coordinator = lost_cancel},

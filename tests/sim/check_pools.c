@@ -45,6 +45,18 @@ static void check_credits(struct sim *sim, const struct co_core *c)
                      c->members.slots[m].hello.node, load[m]);
 }
 
+/* One client's share of what waits: there is as much room left for others, or was. */
+static void check_share(struct sim *sim, const struct co_core *c, const struct cm_peer *client)
+{
+    uint32_t own = 0;
+    const struct co_list *lists[] = {&c->waiting, &c->evaluations};
+    for (unsigned l = 0; l < 2; l++)
+        for (const struct co_gather *g = lists[l]->head; g; g = g->next)
+            own += cm_peer_equal(&g->client, client);
+    if (own > CM_QUERIES_QUEUED / 2)
+        sim_fail(sim, "%u requests of one client wait", own);
+}
+
 static void check_coordinator(struct sim *sim, const struct co_core *c)
 {
     uint64_t waiting = c->waiting.count + c->evaluations.count;
@@ -56,6 +68,9 @@ static void check_coordinator(struct sim *sim, const struct co_core *c)
     for (const struct co_gather *g = c->open.head; g; g = g->next)
         check_gather(sim, g);
     check_credits(sim, c);
+    for (unsigned i = 0; i < SIM_CLIENTS_MAX; i++)
+        if (sim->clients[i].host.conn)
+            check_share(sim, c, &sim->clients[i].host.conn->peer);
 }
 
 static void check_worker(struct sim *sim, const struct sim_worker *w)

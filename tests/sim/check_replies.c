@@ -95,6 +95,7 @@ static void check_content(struct sim *sim, const struct sim_request *r, const st
         struct pr_error error;
         CM_ASSERT(pr_error_unpack(m->header, &error, &e) == CM_OK);
         bool expected = error.code == PR_ERROR_BUSY || error.code == PR_ERROR_NO_GALLERY;
+        sim_check_refusal(sim, r, &error);
         if (!expected && rc != CM_EBUSY && sim_plan_is_fair(&sim->plan))
             sim_fail(sim, "request %" PRIu64 " gets an error: %s", r->number, error.text);
         sim->sums.errors++;

@@ -8,6 +8,8 @@
  *   (check_measured.c).
  * - One reply a request, in time, and with a reason for what it lacks; no epoch goes back
  *   (check_replies.c).
+ * - Clients take turns, evaluations wait for queries, and who is refused hears it at once, and when
+ *   to come again (check_turns.c).
  * - Memory stays within its pools (check_pools.c).
  * - Once the faults have stopped, everything becomes whole, and in the end nothing is left
  *   (check_whole.c). */
@@ -40,6 +42,12 @@ void sim_check_measured(struct sim *sim, const struct sim_request *r, const stru
 /* Is there an excuse for each shard that a reply lacks, and none where all must be whole? */
 void sim_check_missing(struct sim *sim, const struct sim_request *r,
                        const struct pr_missing_shard *missing, size_t count);
+
+/* A request is dispatched for the first time: was it its client's turn? */
+void sim_check_turn(struct sim *sim, const struct sim_request *r);
+/* A request is refused: at once, and for a while? */
+struct pr_error;
+void sim_check_refusal(struct sim *sim, const struct sim_request *r, const struct pr_error *error);
 
 /* After every step. */
 void sim_check_pools(struct sim *sim);

@@ -139,7 +139,7 @@ static void reset(struct sim *sim, struct sim_host *h)
 {
     if (!h->conn || h->conn->ended)
         return;
-    bool late = sim_chance(sim, 40);
+    bool late = sim_chance(sim, 65);
     sim_note(sim, "%s's connection is reset%s", h->name, late ? ", which co hears late" : "");
     sim_net_reset(sim, h->conn, late);
 }
@@ -223,6 +223,14 @@ static void flood(struct sim *sim)
         sim_client_flood(sim, c);
 }
 
+/* Several ask more at once than all of them may have waiting. */
+static void crowd(struct sim *sim)
+{
+    for (unsigned i = 0; i < sim->plan.clients_count; i++)
+        if (sim->clients[i].host.process && sim_chance(sim, 70))
+            sim_client_flood(sim, &sim->clients[i]);
+}
+
 /* The coordinator's disk is full. */
 static void fill_disk(struct sim *sim)
 {
@@ -254,6 +262,7 @@ static const struct fault table[] = {
     {"corrupt", CORRUPT, corrupt_block},
     {"garbage", 0, send_garbage},
     {"flood", 0, flood},
+    {"crowd", 0, crowd},
     {"drain", 0, sim_operate_drain},
     {"replicas", 0, sim_operate_replicas},
     {"full-disk", 0, fill_disk},

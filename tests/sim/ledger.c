@@ -6,6 +6,7 @@
 #include "proto/wire/query.h"
 #include "proto/wire/result.h"
 #include "proto/wire/search.h"
+#include "tests/sim/checks.h"
 #include "tests/sim/world.h"
 
 #include <inttypes.h>
@@ -20,7 +21,7 @@ static void mark_doubled(struct sim_ledger *l, struct sim_request *last)
         if (r->number != last->number)
             continue;
         r->doubled = last->doubled = true;
-        r->deadline_ns = UINT64_MAX;
+        r->deadline_ns = last->deadline_ns = UINT64_MAX;
         if (r->deadline_after_ns < last->deadline_after_ns)
             last->deadline_after_ns = r->deadline_after_ns;
         r->deadline_after_ns = last->deadline_after_ns;
@@ -42,8 +43,9 @@ static void note_request(struct sim *sim, const struct cm_peer *from, const stru
         .number = sim_map_number(m->payload),
         .evaluation = evaluation,
         .k = query.k,
+        .arrived_ns = sim->now_ns,
         .deadline_after_ns = query.deadline_ms * SIM_MS,
-        .deadline_ns = UINT64_MAX,
+        .deadline_ns = evaluation ? UINT64_MAX : sim->now_ns + query.deadline_ms * SIM_MS,
         .quiet = sim_is_quiet(sim),
     };
     mark_doubled(l, r);
@@ -146,16 +148,18 @@ static uint32_t shards_of(const struct sim_message *m)
     return bits;
 }
 
-/* The clock of a query starts with the first worker asked. */
-static void start_clock(struct sim *sim, uint64_t number)
+/* Workers are asked for a request. */
+static void dispatch(struct sim *sim, uint64_t number)
 {
     struct sim_ledger *l = &sim->ledger;
     if (count_number(l, number) == 0)
         sim_fail(sim, "workers are asked for request %" PRIu64 ", which nobody waits for", number);
     for (unsigned i = 0; i < l->requests_count; i++) {
         struct sim_request *r = &l->requests[i];
-        if (r->number == number && !r->evaluation && !r->doubled && r->deadline_ns == UINT64_MAX)
-            r->deadline_ns = sim->now_ns + r->deadline_after_ns;
+        if (r->number != number || r->dispatched)
+            continue;
+        r->dispatched = true;
+        sim_check_turn(sim, r);
     }
 }
 
@@ -165,7 +169,7 @@ unsigned sim_ledger_ask(struct sim *sim, const struct cm_peer *to, const struct 
     const struct sim_conn *conn = sim_net_find(sim, to);
     uint64_t number = sim_map_number(m->payload);
     uint32_t shards = shards_of(m);
-    start_clock(sim, number);
+    dispatch(sim, number);
     for (unsigned i = 0; i < l->asks_count; i++)
         if (l->asks[i].id == m->envelope.id.v &&
             (l->asks[i].shards & shards || l->asks[i].number != number))

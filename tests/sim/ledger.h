@@ -24,8 +24,13 @@ struct sim_request {
     uint64_t number; /* of the map */
     bool evaluation;
     uint32_t k;
+    uint64_t arrived_ns;
     uint64_t deadline_after_ns;
-    uint64_t deadline_ns; /* of a query, once workers were asked; else, or doubled, UINT64_MAX */
+    uint64_t deadline_ns; /* of a query, from its arrival; else, or doubled, UINT64_MAX */
+    bool dispatched;      /* workers were asked for it */
+    /* While it is the first of its client's kind that waits: how many of each other client were
+     * dispatched. */
+    uint32_t passed[SIM_CLIENTS_MAX];
     bool doubled; /* it was sent again before the reply: whose that is, nobody can tell from here */
     bool quiet;   /* it came when everything had to be whole */
 };

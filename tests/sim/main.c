@@ -235,10 +235,11 @@ static void print_sums(const struct campaign *c)
     printf("sim: %" PRIu64 " steps, %" PRIu64 " messages, %" PRIu64 " jobs, %" PRIu64 " faults\n",
            s->steps, s->messages, s->jobs, s->faults);
     printf("sim: %" PRIu64 " whole answers, %" PRIu64 " partial; %" PRIu64
-           " evaluations measured, %" PRIu64 " not; %" PRIu64 " errors; %" PRIu64
-           " welcomes, %" PRIu64 " workers refused, %" PRIu64 " clients gave up\n",
-           s->whole, s->partial, s->measured, s->unmeasured, s->errors, s->joined, s->refused,
-           s->lost_clients);
+           " evaluations measured, %" PRIu64 " not; %" PRIu64 " errors, %" PRIu64
+           " of them busy; %" PRIu64 " welcomes, %" PRIu64 " workers refused, %" PRIu64
+           " clients gave up\n",
+           s->whole, s->partial, s->measured, s->unmeasured, s->errors, s->busy, s->joined,
+           s->refused, s->lost_clients);
     printf("sim: %" PRIu64 " shards came from other workers, %" PRIu64 " workers drained; %" PRIu64
            " hedges, %" PRIu64 " probes\n",
            s->fetched, s->drained, s->hedged, s->probes);

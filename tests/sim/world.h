@@ -52,6 +52,7 @@ struct sim_sums {
     uint64_t whole, partial;       /* answers */
     uint64_t measured, unmeasured; /* evaluations */
     uint64_t errors;               /* answered with ERROR */
+    uint64_t busy;                 /* of those, refused as busy */
     uint64_t faults;
     uint64_t joined, refused; /* workers */
     uint64_t lost_clients;    /* that gave up */
