@@ -19,9 +19,16 @@
 
 enum {
     PACE_SAMPLES = 32,    /* answers that the pace is the mean of: four passes' worth */
+    PACE_LEAST = 4,       /* answers without which it is not known */
+    PACE_OUTLIER = 10,    /* means that one answer counts for at most: a lost worker is no pace */
     RETRY_MIN_MS = 10,    /* a refused client comes again after this, */
     RETRY_MAX_MS = 60000, /* or this: no pace is trusted for longer */
 };
+
+uint64_t co_pace_ns(const struct co_core *c)
+{
+    return c->flow.samples < PACE_LEAST ? 0 : c->flow.mean_ns;
+}
 
 /* What waits, and what of it is one client's. */
 struct share {
@@ -52,7 +59,7 @@ static struct share share_of(const struct co_core *c, const struct cm_peer *clie
 static uint32_t retry_ms(const struct co_core *c, uint64_t after_ns)
 {
     uint64_t after_ms = after_ns / 1000000;
-    if (c->flow.mean_ns == 0)
+    if (co_pace_ns(c) == 0)
         return CO_RETRY_MS;
     return after_ms < RETRY_MIN_MS   ? RETRY_MIN_MS
            : after_ms > RETRY_MAX_MS ? RETRY_MAX_MS
@@ -68,7 +75,7 @@ static void refuse(struct co_core *c, const struct cm_peer *from, struct cm_quer
     if (cm_log_rate_pass(&c->busy_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
         cm_log(c->log, CM_LOG_WARN, "busy",
                "msg=\"%s\" pace_ms=%.1f retry_after_ms=%u unreported=%" PRIu64, text,
-               (double)c->flow.mean_ns / 1e6, after_ms, missed);
+               (double)co_pace_ns(c) / 1e6, after_ms, missed);
 }
 
 bool co_refuse_greedy(struct co_core *c, const struct cm_peer *from, struct cm_query_id id,
@@ -82,7 +89,7 @@ bool co_refuse_greedy(struct co_core *c, const struct cm_peer *from, struct cm_q
         return false;
     snprintf(text, sizeof text, "%u queries wait, %u of them this client's: as many as it may have",
              s.all, s.own);
-    refuse(c, from, id, c->flow.mean_ns * s.all / 2, text); /* then half of them are dispatched */
+    refuse(c, from, id, co_pace_ns(c) * s.all / 2, text); /* then half of them are dispatched */
     return true;
 }
 
@@ -103,7 +110,7 @@ bool co_refuse_late(struct co_core *c, const struct cm_peer *from, struct cm_que
     uint32_t ahead = 0;
     for (const struct co_gather *g = c->waiting.head; g && g->turn <= turn; g = g->next)
         ahead++;
-    uint64_t wait_ns = c->flow.mean_ns * ahead;
+    uint64_t wait_ns = co_pace_ns(c) * ahead;
     if (wait_ns <= half_ns)
         return false;
     snprintf(text, sizeof text,
@@ -119,6 +126,8 @@ void co_admit(struct co_core *c, struct co_gather *g)
     struct co_list *list = co_waiting_list(c, g);
     struct co_gather *before = list->tail;
     g->turn = next_turn(list, &g->client);
+    if (!g->evaluation && !list->head)
+        c->flow.full = false; /* until now nobody waited: what passed says nothing of the pace */
     while (before && before->turn > g->turn)
         before = before->prev;
     co_list_insert(list, before, g);
@@ -141,6 +150,8 @@ void co_note_answer(struct co_core *c, const struct co_gather *g)
     uint64_t now = co_now(c), took_ns = now - p->last_ns;
     if (g->evaluation || was_cut(g))
         return;
+    if (p->samples >= PACE_LEAST && took_ns > PACE_OUTLIER * p->mean_ns)
+        took_ns = PACE_OUTLIER * p->mean_ns;
     if (p->full) {
         p->samples += p->samples < PACE_SAMPLES;
         if (took_ns > p->mean_ns)

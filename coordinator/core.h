@@ -22,10 +22,10 @@ struct co_list {
 /* How fast queries are answered while others wait for it, which is as fast as it goes. Those that
  * were cut off at their deadline are no answers here: too many of them, and fewer are let in. */
 struct co_flow {
-    uint64_t mean_ns; /* from one answer to the next, of the last few; 0: not known */
+    uint64_t mean_ns; /* from one answer to the next, of the last few */
     uint32_t samples; /* that it is the mean of */
     uint64_t last_ns; /* when the last answer went out */
-    bool full;        /* some query waited then */
+    bool full;        /* some query has waited at each moment since */
 };
 
 struct co_core {
@@ -145,6 +145,8 @@ bool co_refuse_late(struct co_core *c, const struct cm_peer *from, struct cm_que
                     uint32_t deadline_ms);
 /* Lets it wait for its turn, and dispatches what can be. */
 void co_admit(struct co_core *c, struct co_gather *g);
+/* From one answer to the next, while others wait; 0: too few came to tell. */
+uint64_t co_pace_ns(const struct co_core *c);
 /* A query is being answered: takes note of the pace, if its workers finished it. */
 void co_note_answer(struct co_core *c, const struct co_gather *g);
 /* When workers are told to stop, and until when a query may wait; UINT64_MAX of an evaluation. */

@@ -266,7 +266,7 @@ static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, stru
         .queries_yours =
             count_of(&c->waiting, to) + count_of(&c->evaluations, to) + count_of(&c->open, to),
         .memory_bytes = c->io.memory_bytes(c->io.ctx),
-        .pace_us = c->flow.mean_ns / 1000,
+        .pace_us = co_pace_ns(c) / 1000,
     };
     void *p;
     count_clients(c, &status);

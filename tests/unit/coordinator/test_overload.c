@@ -253,15 +253,58 @@ Test(co_overload, no_pace_comes_of_what_was_cut_off)
 {
     struct fake_co f;
     with_narrow_worker(&f);
-    for (uint32_t i = 1; i <= 4; i++)
-        fake_co_query(&f, "client", i, 5, i * 1000);
+    for (uint32_t i = 1; i <= 8; i++)
+        fake_co_query(&f, "client", i, 5, i * 500);
     fake_co_sleep(&f, 4000 * FAKE_MS);
-    cr_assert_eq(test_mailbox_count(&f.sent, "w0", PR_CANCEL), 4);
+    cr_assert_eq(test_mailbox_count(&f.sent, "w0", PR_CANCEL), 8);
     test_mailbox_clear(&f.sent);
     struct pr_status status = status_of(&f);
-    cr_assert_eq(status.counters.partial, 4);
+    cr_assert_eq(status.counters.partial, 8);
     cr_assert_eq(status.pace_us, 0, "%lu us", status.pace_us);
     pr_status_fini(&status);
+    fake_co_fini(&f);
+}
+
+static void expect_pace_us(struct fake_co *f, uint64_t least, uint64_t most)
+{
+    struct pr_status status = status_of(f);
+    cr_assert(status.pace_us >= least && status.pace_us <= most, "%lu us", status.pace_us);
+    pr_status_fini(&status);
+}
+
+/* The pace is known, those who wait go away, and half an hour passes in which nobody does. */
+Test(co_overload, an_idle_time_is_no_pace)
+{
+    struct fake_co f;
+    with_narrow_worker(&f);
+    for (uint64_t round = 0; round < 2; round++) {
+        for (uint64_t q = 0; q < 20; q++)
+            fake_co_query(&f, "client", q, 5, LONG_MS);
+        for (unsigned i = 0; i < 10; i++)
+            serve(&f);
+        fake_co_disconnect(&f, "client");
+        test_mailbox_clear(&f.sent);
+        expect_pace_us(&f, PACE_MS * 1000, PACE_MS * 1000);
+        for (unsigned s = 0; s < 1800; s++) {
+            fake_co_sleep(&f, 1000 * FAKE_MS);
+            fake_co_heartbeat(&f, "w0");
+            test_mailbox_clear(&f.sent);
+        }
+    }
+    fake_co_fini(&f);
+}
+
+/* One answer takes ten minutes while others wait: that is not how it goes on. */
+Test(co_overload, a_single_pause_is_no_pace)
+{
+    struct fake_co f;
+    with_narrow_worker(&f);
+    for (uint64_t q = 0; q < 60; q++)
+        fake_co_query(&f, "client", q, 5, LONG_MS);
+    for (unsigned i = 0; i < 40; i++)
+        serve(&f);
+    serve_after(&f, 600000);
+    expect_pace_us(&f, PACE_MS * 1000, PACE_MS * 1400);
     fake_co_fini(&f);
 }
 
