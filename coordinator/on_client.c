@@ -10,19 +10,43 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Is every element finite? The bytes may stand anywhere, so each is copied out. */
+/* How many elements are looked at together: a fixed number, and no way out in the middle, so that
+ * the compiler takes many in one step. A query of the paper's size has 295,000. */
+enum { LOOKED_AT = 64 };
+
+/* Is one of LOOKED_AT elements at `p`, which may stand anywhere, infinite or no number? */
+static bool any_bad16(const unsigned char *p)
+{
+    uint16_t bits, bad = 0;
+    for (size_t i = 0; i < LOOKED_AT; i++) {
+        memcpy(&bits, p + i * sizeof bits, sizeof bits);
+        bad |= (uint16_t)((bits & 0x7c00u) == 0x7c00u);
+    }
+    return bad != 0;
+}
+
+static bool any_bad32(const unsigned char *p)
+{
+    uint32_t bits, bad = 0;
+    for (size_t i = 0; i < LOOKED_AT; i++) {
+        memcpy(&bits, p + i * sizeof bits, sizeof bits);
+        bad |= (bits & 0x7f800000u) == 0x7f800000u;
+    }
+    return bad != 0;
+}
+
+/* Is every element finite? */
 static bool map_is_finite(const struct cm_blob *map, enum cm_dtype dtype)
 {
     const unsigned char *p = cm_blob_data(map);
-    size_t width = cm_dtype_bytes(dtype), count = cm_blob_size(map) / width;
-    for (size_t i = 0; i < count; i++) {
-        uint32_t bits = 0;
-        memcpy(&bits, p + i * width, width);
-        uint32_t exponent = dtype == CM_DTYPE_F16 ? 0x7c00u : 0x7f800000u;
-        if ((bits & exponent) == exponent)
+    size_t left = cm_blob_size(map), step = LOOKED_AT * cm_dtype_bytes(dtype);
+    bool (*any_bad)(const unsigned char *) = dtype == CM_DTYPE_F16 ? any_bad16 : any_bad32;
+    unsigned char rest[LOOKED_AT * sizeof(uint32_t)] = {0};
+    for (; left >= step; left -= step, p += step)
+        if (any_bad(p))
             return false;
-    }
-    return true;
+    memcpy(rest, p, left);
+    return !any_bad(rest);
 }
 
 static enum cm_err check_shape(const struct co_core *c, const struct pr_query *q,

@@ -124,6 +124,45 @@ Test(co_query, the_map_is_finite)
     fake_co_fini(&f);
 }
 
+/* In maps of `floats` numbers, all of which may be wrong: many are looked at together, and the rest
+ * alone. */
+static void expect_each_found(struct fake_co *f, enum cm_dtype dtype, size_t floats)
+{
+    unsigned char bytes[1024] = {0};
+    const unsigned char bad[2][4] = {{0, 0x7c}, {0, 0, 0x80, 0x7f}};
+    size_t width = dtype == CM_DTYPE_F16 ? 2 : 4;
+    struct cm_blob *map;
+    struct cm_error e;
+    struct pr_query query = fake_query(1, 5, 1000);
+    query.dtype = dtype;
+    query.channels = (uint32_t)floats / 2;
+    for (size_t i = 0; i < floats; i++) {
+        memcpy(bytes + i * width, bad[width / 4], width);
+        cr_assert_eq(cm_blob_copy(&map, bytes, floats * width, &e), CM_OK);
+        query.payload_crc32c = cm_crc32c(0, bytes, floats * width);
+        fake_co_query_as(f, "client", &query, map);
+        cm_blob_unref(&map);
+        expect_error(f, 1, PR_ERROR_BAD_QUERY, "NaN");
+        memset(bytes + i * width, 0, width);
+    }
+}
+
+Test(co_query, a_number_that_is_not_finite_is_found_anywhere)
+{
+    enum { FLOATS = 150 };
+    struct fake_co f;
+    struct pr_hello hello;
+    struct pr_held_shard held[FAKE_SHARDS];
+    fake_co_init(&f);
+    f.gallery.geometry.channels = FLOATS / 2; /* of 2 x 1 tokens */
+    fake_hello(&hello, held, "w0", &f.gallery, 0, FAKE_SHARDS);
+    fake_co_hello(&f, "w0", &hello);
+    fake_co_take(&f, "w0", PR_WELCOME);
+    expect_each_found(&f, CM_DTYPE_F16, FLOATS);
+    expect_each_found(&f, CM_DTYPE_F32, FLOATS);
+    fake_co_fini(&f);
+}
+
 /* Maps of 16 MiB: 32 of them are 512 MiB, long before 256 queries wait; one client has half. */
 Test(co_query, more_bytes_than_the_queue_holds_is_busy)
 {
