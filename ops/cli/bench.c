@@ -50,6 +50,8 @@ int cli_bench(int argc, char **argv)
     uint64_t rounds = ROUNDS_DEFAULT;
     if (argc >= 2 && strcmp(argv[1], "accuracy") == 0)
         return cli_bench_accuracy(argc - 1, argv + 1);
+    if (argc >= 2 && strcmp(argv[1], "cluster") == 0)
+        return cli_bench_cluster(argc - 1, argv + 1);
     const struct cm_option options[] = {
         {"list", 0, CM_OPTION_FLAG, false, NULL, "only say which kernels there are", 0, 0, &list},
         {"rounds", 0, CM_OPTION_COUNT, false, "N",
@@ -58,7 +60,8 @@ int cli_bench(int argc, char **argv)
     };
     const struct cm_command command = {
         .name = "vitrine bench",
-        .usage = "kernel [--rounds N] [--json]\nkernel --list [--json]\naccuracy --help",
+        .usage =
+            "kernel [--rounds N] [--json]\nkernel --list [--json]\naccuracy --help\ncluster --help",
         .about =
             "Measures the scoring kernels on one thread, in seconds of its own processor time:\n"
             "the token product with mask and maxima, and whole pairs with the head, for three\n"
@@ -77,8 +80,8 @@ int cli_bench(int argc, char **argv)
     struct cm_error e;
     enum cm_err rc = CM_OK;
     if (strcmp(what, "kernel") != 0)
-        rc = cm_fail(&e, CM_EUSAGE, "there is no bench '%s'; there are 'kernel' and 'accuracy'",
-                     what);
+        rc = cm_fail(&e, CM_EUSAGE,
+                     "there is no bench '%s'; there are 'kernel', 'accuracy' and 'cluster'", what);
     else if (list)
         rc = cli_bench_list(json, &e);
     else

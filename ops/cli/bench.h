@@ -19,4 +19,7 @@ enum cm_err cli_bench_kernel(uint32_t rounds, bool json, struct cm_error *e);
 /* `vitrine bench accuracy`: a command of its own flags, like those of cli.h. */
 int cli_bench_accuracy(int argc, char **argv);
 
+/* `vitrine bench cluster`: likewise. */
+int cli_bench_cluster(int argc, char **argv);
+
 #endif

@@ -107,6 +107,7 @@ static enum cm_err spawn(struct cli_local *l, const struct cli_local_options *o,
     return rc;
 }
 
+/* Listens at l->endpoint. */
 static enum cm_err spawn_coordinator(struct cli_local *l, const struct cli_local_options *o,
                                      struct cm_error *e)
 {
@@ -263,6 +264,64 @@ enum cm_err cli_local_start(struct cli_local *l, const struct cli_local_options 
 {
     *l = (struct cli_local){0};
     enum cm_err rc = start(l, o, e);
+    if (rc)
+        cli_local_stop(l);
+    return rc;
+}
+
+/* The endpoint in the coordinator's log line of it, in place of what it was asked to listen at;
+ * false where there is none yet. */
+static bool read_endpoint(struct cli_local *l)
+{
+    static const char mark[] = "event=listening endpoint=";
+    char path[128], endpoint[IO_ENDPOINT_BYTES];
+    void *text;
+    size_t size;
+    log_path(l, 0, path, sizeof path);
+    if (io_read_file(path, LOG_BYTES_MAX, &text, &size, NULL))
+        return false;
+    char *line = strstr(text, mark), *copy = NULL;
+    if (line && strchr(line, '\n')) {
+        line += sizeof mark - 1;
+        snprintf(endpoint, sizeof endpoint, "%.*s", (int)strcspn(line, " \n"), line);
+        if (!cm_copy_text(&copy, endpoint, NULL)) {
+            free(l->endpoint);
+            l->endpoint = copy;
+        }
+    }
+    free(text);
+    return copy != NULL;
+}
+
+static enum cm_err wait_listening(struct cli_local *l, struct cm_error *e)
+{
+    enum cm_err rc = CM_OK;
+    for (unsigned waited = 0; !rc && !read_endpoint(l); waited += POLL_MS) {
+        rc = cli_local_check(l, e);
+        if (!rc && cli_interrupted())
+            rc = cm_fail(e, CM_EBUSY, "interrupted while the coordinator was starting");
+        if (!rc && waited >= CLI_CONNECT_MS)
+            rc = cm_fail(e, CM_ETIMEOUT, "the coordinator does not say where it listens");
+        pause_ms(POLL_MS);
+    }
+    return rc;
+}
+
+enum cm_err cli_local_start_coordinator(struct cli_local *l, const char *listen, struct cm_error *e)
+{
+    const struct cli_local_options o = {0};
+    void *p = NULL;
+    *l = (struct cli_local){0};
+    enum cm_err rc = make_dir(l, e);
+    if (!rc)
+        rc = cm_copy_text(&l->endpoint, listen, e);
+    if (!rc)
+        rc = cm_new(&p, 1, sizeof *l->children, e);
+    l->children = p;
+    if (!rc)
+        rc = spawn_coordinator(l, &o, e);
+    if (!rc)
+        rc = wait_listening(l, e);
     if (rc)
         cli_local_stop(l);
     return rc;

@@ -37,6 +37,13 @@ struct cli_local {
 enum cm_err cli_local_start(struct cli_local *l, const struct cli_local_options *o,
                             struct cm_error *e) __attribute__((warn_unused_result));
 
+/* Starts a coordinator alone, listening at `listen`: with tcp port 0 at any free one, and
+ * l->endpoint says which. It has no worker yet. Interrupts and failures as above. Errors:
+ * CM_ETIMEOUT (it does not listen), CM_EUNAVAIL (it ended: its last words are in the text), those
+ * of cm_fail_errno. */
+enum cm_err cli_local_start_coordinator(struct cli_local *l, const char *listen, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
 /* CM_OK while all of them live. Errors: CM_EUNAVAIL (one ended: its last words are in the text). */
 enum cm_err cli_local_check(struct cli_local *l, struct cm_error *e);
 

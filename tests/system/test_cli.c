@@ -267,8 +267,9 @@ Test(cli, bench_lists_the_kernels_and_takes_the_one_that_is_forced)
     }
     cr_assert_eq(chosen, 3, "one a precision, not %zu", chosen);
     json_decref(root);
-    test_refused((const char *const[]){"vitrine", "bench", "disk", NULL},
-                 &(struct test_refusal){64, "'disk'", "there are 'kernel' and 'accuracy'"});
+    test_refused(
+        (const char *const[]){"vitrine", "bench", "disk", NULL},
+        &(struct test_refusal){64, "'disk'", "there are 'kernel', 'accuracy' and 'cluster'"});
     setenv("VITRINE_KERNEL", "none", 1);
     test_refused((const char *const[]){"vitrine", "bench", "kernel", NULL},
                  &(struct test_refusal){64, "VITRINE_KERNEL is 'none'", "there are "});
