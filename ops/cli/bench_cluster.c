@@ -89,8 +89,7 @@ static size_t map_bytes(size_t size)
     return cm_map_floats(&sizes[size].geometry) * cm_dtype_bytes(CM_DTYPE_F16);
 }
 
-/* --- a case's processes ------------------------------------------------------------------------
- */
+/* --- a case's processes ----------------------------------------------------------------------- */
 
 /* While a case runs: is all well? */
 static enum cm_err check_rig(void *ctx, struct cm_error *e)
@@ -157,8 +156,7 @@ static void stop_rig(struct rig *r)
     cli_local_stop(&r->local);
 }
 
-/* --- what is counted ---------------------------------------------------------------------------
- */
+/* --- what is counted -------------------------------------------------------------------------- */
 
 static enum cm_err take_account(const struct rig *r, struct account *a, struct cm_error *e)
 {
@@ -241,8 +239,7 @@ static enum cm_err run_rig(struct rig *r, const struct bench *b, uint32_t worker
     return fill_bytes(f, workers, &counts, warm_up.queries + f->load.queries, e);
 }
 
-/* --- what is printed ---------------------------------------------------------------------------
- */
+/* --- what is printed -------------------------------------------------------------------------- */
 
 static json_t *case_json(const struct bench *b, size_t size, uint32_t workers,
                          const struct figures *f)
@@ -332,8 +329,7 @@ static enum cm_err run_all(struct bench *b, struct cm_error *e)
     return cli_print_json(root, e);
 }
 
-/* --- the command -------------------------------------------------------------------------------
- */
+/* --- the command ------------------------------------------------------------------------------ */
 
 static enum cm_err parse_seconds(const char *text, double *out, struct cm_error *e)
 {

@@ -57,8 +57,7 @@ static void stop(struct cli_load *l, enum cm_err rc, const struct cm_error *e)
     io_loop_stop(l->loop);
 }
 
-/* --- asking ------------------------------------------------------------------------------------
- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 static enum cm_err ask(struct cli_load *l, uint32_t place, struct cm_error *e)
 {
@@ -77,16 +76,19 @@ static enum cm_err ask(struct cli_load *l, uint32_t place, struct cm_error *e)
     return rc;
 }
 
-/* --- answers -----------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 /* Is it the whole ranking, and the one that stand-ins make? */
 static enum cm_err check_answer(const struct cli_load *l, const struct pr_answer *a,
                                 struct cm_error *e)
 {
     uint32_t shards = l->options.shards, k = l->options.k;
-    if (a->missing_count > 0 || a->shards_scored != shards)
-        return cm_fail(e, CM_EFORMAT, "an answer covers %u of %u shards", a->shards_scored, shards);
+    if (a->missing_count > 0)
+        return cm_fail(e, CM_EFORMAT, "an answer covers %u of %u shards; shard %u: %s",
+                       a->shards_scored, a->shards, a->missing[0].shard.v,
+                       pr_reason_name(a->missing[0].reason));
+    if (a->shards != shards)
+        return cm_fail(e, CM_EFORMAT, "an answer over %u shards in place of %u", a->shards, shards);
     if (a->hits.count != k)
         return cm_fail(e, CM_EFORMAT, "an answer has %zu hits in place of %u", a->hits.count, k);
     for (uint32_t r = 0; r < k; r++)
@@ -168,8 +170,7 @@ static void on_garbage(void *ctx, const struct cm_peer *from, const struct cm_er
     stop(((struct client *)ctx)->load, e->code, e);
 }
 
-/* --- a run -------------------------------------------------------------------------------------
- */
+/* --- a run ------------------------------------------------------------------------------------ */
 
 static void on_look(void *ctx)
 {
@@ -223,8 +224,7 @@ enum cm_err cli_load_run(struct cli_load *l, double seconds, struct cli_load_res
     return CM_OK;
 }
 
-/* --- its life ----------------------------------------------------------------------------------
- */
+/* --- its life --------------------------------------------------------------------------------- */
 
 /* A map of zeros: nobody looks at its numbers but to see that they are finite. */
 static enum cm_err make_query(struct cli_load *l, struct cm_error *e)

@@ -32,6 +32,7 @@ struct stand_in {
     struct io_socket *socket;
     struct io_watch *watch; /* has taken the socket over */
     bool welcome;
+    uint64_t hellos;   /* said so far */
     uint64_t speak_ns; /* when HELLO or HEARTBEAT is due */
     uint64_t searches_done;
 };
@@ -62,8 +63,7 @@ struct cli_stand_ins {
     char (*names)[NAME_BYTES]; /* [CLI_STAND_IN_K_MAX]: of images, the same in each shard */
 };
 
-/* --- the gallery that is not there -------------------------------------------------------------
- */
+/* --- the gallery that is not there ------------------------------------------------------------ */
 
 /* Image `i` of a shard scores -(i * shards + shard): so ranks go round the shards. A score that a
  * float rounds is one of no merged ranking. */
@@ -95,8 +95,7 @@ static struct pr_gallery_info gallery_of(const struct cli_stand_in_options *o)
     };
 }
 
-/* --- what one says -----------------------------------------------------------------------------
- */
+/* --- what one says ---------------------------------------------------------------------------- */
 
 static void fail(struct crowd *c, const struct cm_error *e)
 {
@@ -121,6 +120,7 @@ static enum cm_err say_hello(struct stand_in *s, struct cm_error *e)
 {
     const struct cli_stand_ins *all = s->crowd->all;
     struct pr_hello hello = {
+        .id = {++s->hellos},
         .incarnation = 1,
         .version_min = PR_VERSION,
         .version_max = PR_VERSION,
@@ -178,8 +178,7 @@ static enum cm_err say_result(struct stand_in *s, const struct pr_search *search
     return say(s, rc, &packed, e);
 }
 
-/* --- what one hears ----------------------------------------------------------------------------
- */
+/* --- what one hears --------------------------------------------------------------------------- */
 
 static enum cm_err on_search(struct stand_in *s, const struct io_incoming *in, struct cm_error *e)
 {
@@ -226,10 +225,9 @@ static void on_message(void *ctx, struct io_incoming *in)
         rc = on_welcome(s, in->header, &e);
     else if (!rc && envelope.type == PR_REFUSE)
         rc = on_refuse(in->header, &e);
-    else if (!rc && envelope.type == PR_REHELLO) {
-        s->welcome = false;
-        s->speak_ns = 0;
-    } /* heartbeats and cancels ask for nothing of who has answered at once */
+    else if (!rc && envelope.type == PR_REHELLO)
+        rc = cm_fail(&e, CM_EUNAVAIL, "the coordinator had lost stand-in %" PRIu32, s->number);
+    /* Heartbeats and cancels ask for nothing of who has answered at once. */
     if (rc)
         fail(s->crowd, &e);
 }
@@ -241,8 +239,7 @@ static void on_garbage(void *ctx, const struct cm_peer *from, const struct cm_er
     fail(s->crowd, e);
 }
 
-/* --- a crowd and its thread --------------------------------------------------------------------
- */
+/* --- a crowd and its thread ------------------------------------------------------------------- */
 
 static void speak(struct stand_in *s, uint64_t now)
 {

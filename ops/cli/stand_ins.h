@@ -36,8 +36,9 @@ struct cli_stand_in_counts {
 enum cm_err cli_stand_ins_start(struct cli_stand_ins **out, const struct cli_stand_in_options *o,
                                 struct cm_error *e) __attribute__((warn_unused_result));
 
-/* CM_OK while none has failed. Errors: CM_EREFUSED (the coordinator does not take one in), CM_EIO,
- * CM_EFORMAT (it said what a worker does not understand), CM_ENOMEM. */
+/* CM_OK while none has failed. Errors: CM_EREFUSED (the coordinator does not take one in),
+ * CM_EUNAVAIL (it lost one, and heard of it again), CM_EIO, CM_EFORMAT (it said what a worker does
+ * not understand), CM_ENOMEM. */
 enum cm_err cli_stand_ins_check(const struct cli_stand_ins *s, struct cm_error *e);
 
 /* Ends their threads; then no more is counted, and nobody beats. */
