@@ -36,10 +36,25 @@ size_t pr_text_char(const char *text, size_t left)
     return c < least[n] || c == 0x7f || surrogate || c > 0x10ffff ? 0 : n;
 }
 
+/* Are these eight bytes all printable ASCII? In each byte the highest bit tells: it is set in one
+ * that is no ASCII, becomes so in one below ' ' when that is taken away, and in DEL by one more. */
+static bool is_plain(const char *eight)
+{
+    const uint64_t ones = UINT64_C(0x0101010101010101);
+    uint64_t v;
+    memcpy(&v, eight, sizeof v);
+    return ((v | (v - ones * ' ') | (v + ones)) & ones * 0x80) == 0;
+}
+
 bool pr_text_ok(const char *text, size_t size)
 {
+    const size_t eight = sizeof(uint64_t);
     for (size_t i = 0; i < size;) {
-        size_t n = pr_text_char(text + i, size - i);
+        size_t left = size - i, n = eight;
+        if (left < eight && size >= eight && is_plain(text + size - eight))
+            return true; /* what is left is the end of these */
+        if (left < eight || !is_plain(text + i))
+            n = pr_text_char(text + i, left);
         if (n == 0)
             return false;
         i += n;

@@ -154,6 +154,21 @@ Test(wire_text, only_printable_utf8_is_text)
     cr_assert(!pr_text_ok("a\0b", 3), "a NUL inside");
 }
 
+/* Eight bytes are looked at together where all are ASCII; no place hides one that is not right. */
+Test(wire_text, a_bad_byte_is_found_anywhere)
+{
+    enum { SIZE = 21 };
+    char text[SIZE];
+    for (int fill = ' '; fill <= '~'; fill += '~' - ' ')
+        for (int byte = 0; byte < 256; byte++)
+            for (size_t at = 0; at < SIZE; at++) {
+                memset(text, fill, SIZE);
+                text[at] = (char)byte;
+                cr_assert_eq(pr_text_ok(text, SIZE), byte >= ' ' && byte <= '~', "byte %d at %zu",
+                             byte, at);
+            }
+}
+
 Test(wire_text, cleaning_keeps_the_length_and_what_is_good)
 {
     char out[16] = {0};
