@@ -87,9 +87,9 @@ static bool admit(struct wk_core *w, const struct wk_search *s, uint64_t images)
     return true;
 }
 
-/* Its first block is back: whoever is here now is its company, and of those that come later it
- * bears nearly as much as it and its company have to score. What is missing to as much is for their
- * projections, which nobody counts. */
+/* Its first block is handed out: whoever is here now is its company, and of those that come later
+ * it bears nearly as much as it and its company have to score. What is missing to as much is for
+ * their projections, which nobody counts. */
 static void meet_company(const struct wk_core *w, struct wk_search *s)
 {
     uint64_t images = s->images;
@@ -118,6 +118,7 @@ static void start_scoring(struct wk_core *w, struct wk_search *oldest, uint32_t 
         if (!s->scoring_ns) {
             s->scoring_ns = wk_now(w);
             s->queue_us = (s->scoring_ns - s->arrived_ns) / 1000;
+            meet_company(w, s);
         }
     }
     CM_ASSERT(job->queries_count > 0);
@@ -195,8 +196,6 @@ static void finish_block(struct wk_core *w, const struct wk_job *job, size_t que
     struct wk_part *part = wk_search_part(s, job->shard);
     uint64_t images = wk_block_images(held, job->block);
     part->blocks_left--;
-    if (s->company == UINT64_MAX)
-        meet_company(w, s);
     if (job->outcome) {
         part->corrupt = true;
     } else {

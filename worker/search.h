@@ -79,7 +79,7 @@ struct wk_search {
     uint32_t parts_open;  /* not answered yet */
     uint64_t images;      /* of all its parts */
     uint64_t images_left; /* of blocks that no job has taken */
-    uint64_t company;     /* searches up to this number were here when its first block came back;
+    uint64_t company;     /* searches up to this number were here when its first block went out;
                              UINT64_MAX before that */
     uint64_t patience;    /* images that later ones may still have scored before its own */
 };

@@ -12,11 +12,11 @@
  * A block is read once for all queries that wait for it: a newcomer joins at the next block, and
  * comes back for those it missed when it is the oldest. Reading is shared, arithmetic is not: seven
  * newcomers make each block of a lone query take eight times as long. So whoever comes after a
- * query's first block is back may have no more scored before that query is done than the query and
- * those who were here by then had to do themselves; who has used that up waits until the query has
- * all its blocks. Newcomers thus never more than double the time of a query, lone or in company.
- * An evaluation (MEASURE) is scored the same way, after all searches, and does not mind newcomers;
- * its scores are kept until they are counted (COUNT).
+ * query's first block is handed out may have no more scored before that query is done than the
+ * query and those who were here by then had to do themselves; who has used that up waits until the
+ * query has all its blocks. Newcomers thus never more than double the time of a query, lone or in
+ * company. An evaluation (MEASURE) is scored the same way, after all searches, and does not mind
+ * newcomers; its scores are kept until they are counted (COUNT).
  *
  * Which shards are here may change while it works, as the coordinator says (PLACE):
  *
