@@ -1,6 +1,8 @@
 /* support.c: see support.h. */
 #include "ops/bench/support.h"
 
+#include "common/checksum.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
@@ -8,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+
+enum { ANSWER_MS = 600000 };
 
 const struct bench_size *bench_size_of(const char *name)
 {
@@ -111,6 +115,36 @@ void bench_npy_header(FILE *f, uint64_t images, uint32_t height, uint32_t width,
              images, height, width, channels);
     fwrite("\x93NUMPY\x01\x00\x76\x00", 10, 1, f);
     fprintf(f, "%-117s\n", dict);
+}
+
+struct bench_query bench_query_new(struct pr_npy *maps, uint64_t number, uint32_t k)
+{
+    struct cm_error e;
+    struct bench_query q;
+    void *bytes = malloc(maps->image_bytes);
+    if (!bytes)
+        bench_fail("out of memory");
+    bench_check(pr_npy_read_raw(maps, number % maps->images, 1, bytes, &e), &e);
+    bench_check(cm_blob_new(&q.map, bytes, maps->image_bytes, free, bytes, &e), &e);
+    q.query = (struct pr_query){.id = {number},
+                                .k = k,
+                                .deadline_ms = ANSWER_MS,
+                                .dtype = maps->dtype,
+                                .height = maps->height,
+                                .width = maps->width,
+                                .channels = maps->channels,
+                                .payload_crc32c = cm_crc32c(0, bytes, maps->image_bytes)};
+    return q;
+}
+
+void bench_receive(struct cli_client *client, struct cli_reply *reply)
+{
+    struct cm_error e;
+    bench_check(cli_client_receive(client, ANSWER_MS, reply, &e), &e);
+    if (reply->type == PR_ERROR)
+        bench_fail("a query was refused: %s", reply->u.error.text);
+    if (reply->type != PR_ANSWER || reply->u.answer.missing_count > 0)
+        bench_fail("a query was not answered in full");
 }
 
 FILE *bench_json(const char *path)

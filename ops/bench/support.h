@@ -5,8 +5,11 @@
 #ifndef BENCH_SUPPORT_H
 #define BENCH_SUPPORT_H
 
+#include "common/blob.h"
 #include "common/err.h"
 #include "common/types.h"
+#include "ops/cli/client.h"
+#include "proto/file/npy.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +48,16 @@ float bench_random(uint64_t *state);
 
 /* Writes the header of a .npy file of float16 maps; errors stay with the stream. */
 void bench_npy_header(FILE *f, uint64_t images, uint32_t height, uint32_t width, uint32_t channels);
+
+/* A query to send: map `number` of a file, which is gone through again and again; the id is the
+ * number. Drop the map with cm_blob_unref. */
+struct bench_query {
+    struct pr_query query;
+    struct cm_blob *map;
+};
+struct bench_query bench_query_new(struct pr_npy *maps, uint64_t number, uint32_t k);
+/* The next answer, which must cover the whole gallery; release it with cli_reply_fini. */
+void bench_receive(struct cli_client *client, struct cli_reply *reply);
 
 /* Opens the file that JSON lines are appended to; a stream to nowhere for NULL. */
 FILE *bench_json(const char *path);
