@@ -287,6 +287,12 @@ million: ## a million images imported, searched, evaluated (38 GB); MILLION=--qu
 million: all $(OUT)/bench/synthetic
 	@ops/bench/million --out $(OUT) $(MILLION)
 
+# Not a part of bench either: minutes, 2 GB of disk, and root for the control group of one part.
+.PHONY: serving
+serving: ## two threads, eight clients, a lone query, a quarter of the memory; SERVING=--help
+serving: all $(addprefix $(OUT)/bench/,inputs clients lone)
+	@ops/bench/serving --out $(OUT) $(SERVING)
+
 # --- what is kept to ---------------------------------------------------------------------------
 
 .PHONY: tidy layers format
