@@ -20,7 +20,6 @@
 enum {
     PACE_SAMPLES = 32,    /* answers that the pace is the mean of: four passes' worth */
     PACE_LEAST = 4,       /* answers without which it is not known */
-    PACE_OUTLIER = 10,    /* means that one answer counts for at most: a lost worker is no pace */
     RETRY_MIN_MS = 10,    /* a refused client comes again after this, */
     RETRY_MAX_MS = 60000, /* or this: no pace is trusted for longer */
 };
@@ -150,8 +149,6 @@ void co_note_answer(struct co_core *c, const struct co_gather *g)
     uint64_t now = co_now(c), took_ns = now - p->last_ns;
     if (g->evaluation || was_cut(g))
         return;
-    if (p->samples >= PACE_LEAST && took_ns > PACE_OUTLIER * p->mean_ns)
-        took_ns = PACE_OUTLIER * p->mean_ns;
     if (p->full) {
         p->samples += p->samples < PACE_SAMPLES;
         if (took_ns > p->mean_ns)

@@ -293,6 +293,13 @@ Test(overload, ten_times_too_much)
 
 enum { CROWD = 8, EACH = 600, SLACK_MB = 16 };
 
+/* The address sanitizer keeps what is freed: there the process's size says nothing. */
+#ifdef __SANITIZE_ADDRESS__
+enum { MEMORY_IS_FREED = 0 };
+#else
+enum { MEMORY_IS_FREED = 1 };
+#endif
+
 /* The pools that ARCHITECTURE.md names, for so many clients and this map. */
 static json_int_t pools_bytes(const struct scene *s)
 {
@@ -333,7 +340,8 @@ Test(overload, memory_has_its_bounds)
             ask(&s, &crowd[i], 10 * WAIT_MS);
     json_t *status = wait_until_all_are_heard(&s);
     json_int_t grown = test_number(status, "memory_bytes") - before;
-    cr_assert_lt(grown, pools_bytes(&s), "%lld bytes", (long long)grown);
+    if (MEMORY_IS_FREED)
+        cr_assert_lt(grown, pools_bytes(&s), "%lld bytes", (long long)grown);
     cr_assert_geq(test_number(status, "clients_waiting"), 2);
     cr_assert_leq(test_number(status, "queries_waiting"), CM_QUERIES_QUEUED);
     cr_assert_leq(test_number(status, "most_waiting"), CM_QUERIES_QUEUED / 2);
