@@ -110,7 +110,7 @@ bool co_refuse_late(struct co_core *c, const struct cm_peer *from, struct cm_que
     for (const struct co_gather *g = c->waiting.head; g && g->turn <= turn; g = g->next)
         ahead++;
     uint64_t wait_ns = co_pace_ns(c) * ahead;
-    if (wait_ns <= half_ns)
+    if (ahead < 2 || wait_ns <= half_ns) /* one waits at any time, so that the pace stays true */
         return false;
     snprintf(text, sizeof text,
              "%u queries go before this one: it would wait %.1f s, over half of its deadline",
@@ -134,11 +134,12 @@ void co_admit(struct co_core *c, struct co_gather *g)
     co_scatter_waiting(c);
 }
 
-/* Did its deadline end it, before its workers had? */
+/* Did something else than its workers end it: its deadline, or that there are none? */
 static bool was_cut(const struct co_gather *g)
 {
     for (uint32_t s = 0; s < g->slots_count; s++)
-        if (!g->slots[s].closed || g->slots[s].reason == PR_REASON_DEADLINE)
+        if (!g->slots[s].closed ||
+            (g->slots[s].reason != PR_REASON_NONE && g->slots[s].reason != PR_REASON_CORRUPT))
             return true;
     return false;
 }

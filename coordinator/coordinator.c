@@ -165,9 +165,13 @@ static void on_member_message(struct co_core *c, const struct cm_peer *from,
         ask_who(c, from);
         return;
     }
-    co_hear(c, member);
+    if (co_hear(c, member))
+        co_scatter_waiting(c); /* it may be asked again */
+    if (!c->members.slots[member].used)
+        return; /* it was, and could not be reached */
     switch (envelope->type) {
     case PR_HEARTBEAT:
+        co_end_probes(c);
         /* What a leaver owed may have been cancelled, or have run out of time. */
         co_release_leaver(c, member);
         if (c->members.slots[member].estranged) {

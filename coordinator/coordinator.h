@@ -60,7 +60,7 @@ struct co_config {
     uint32_t replicas; /* wanted of each shard, if no map says; 1..CM_REPLICAS_MAX */
     uint64_t replace_after_ns; /* the shards of a worker that is away for so long are placed anew */
     const struct pr_map *map;  /* what an earlier life saved; NULL if none. Used by co_new only */
-    uint32_t hedge_percent;    /* of shard requests that may be asked twice; 0: none is */
+    uint32_t hedge_percent;    /* of shard requests that may be hedges; 0: none is */
     bool demotes_late;         /* queries pass over workers that are much slower than others */
     uint64_t first_id; /* where request ids start: random, so that a restart's do not collide */
 };

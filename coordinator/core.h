@@ -115,8 +115,8 @@ bool co_is_hedge(const struct co_core *c, const struct co_gather *g, uint32_t sh
 /* Sets g->look_ns anew; `looked`: what is late now has just been tried, and gets more time. */
 void co_schedule_look(const struct co_core *c, struct co_gather *g, bool looked);
 
-/* lateness.c: something came from a member. */
-void co_hear(struct co_core *c, uint32_t member);
+/* lateness.c: something came from a member. True if it had been silent. */
+bool co_hear(struct co_core *c, uint32_t member);
 /* Two of its heartbeats are missing. */
 void co_fall_silent(struct co_core *c, uint32_t member);
 /* What it owes queries is looked at soon: it is demoted. */
@@ -127,6 +127,10 @@ void co_time_part(struct co_core *c, const struct co_gather *g, uint32_t part, b
                   bool over);
 /* Takes a result that answers a member's probe: true then, and it is for nothing else. */
 bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *result);
+/* How often a demoted member is probed. */
+#define CO_PROBE_NS UINT64_C(1000000000)
+/* When a probe that is sent now, with this query's map, is given up. */
+uint64_t co_probe_end_ns(const struct co_core *c, const struct co_gather *g);
 /* Gives up the probes whose time is over. */
 void co_end_probes(struct co_core *c);
 /* Demotes members by what their answers take. Call when some have come. */

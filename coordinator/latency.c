@@ -52,6 +52,8 @@ uint64_t co_latency_p95_ns(const struct co_latency *l)
 
 void co_pace_add(struct co_pace *p, double share_ns, double image_ns, double weight, bool at_least)
 {
+    if (at_least && (p->shares == 0 || share_ns <= p->share_ns))
+        return; /* it says nothing */
     if (p->shares < CO_PACE_LEAST)
         weight = 1.0 / ++p->shares; /* a plain average, while there are few */
     if (!at_least || share_ns > p->share_ns)

@@ -14,7 +14,8 @@
 #define JUDGE_NS UINT64_C(100000000)
 /* Shares that take less are all alike: a scheduler's turn is as long, and nobody waits for that. */
 #define SHARE_LEAST_NS 3e6
-#define PROBE_NS       UINT64_C(1000000000)
+/* So long a probe is waited for at most: a query may have a day. */
+#define PROBE_MAX_NS UINT64_C(30000000000)
 
 /* So many times the usual is late, and is in time again; and one share is never taken for more than
  * OUTLIER, so that no single one condemns. */
@@ -31,15 +32,16 @@ void co_look_at_member(struct co_core *c, uint32_t member)
                 g->look_ns = now;
 }
 
-void co_hear(struct co_core *c, uint32_t member)
+bool co_hear(struct co_core *c, uint32_t member)
 {
     struct co_member *m = &c->members.slots[member];
     m->heard_ns = co_now(c);
     m->doubted_ns = 0;
     if (!m->silent)
-        return;
+        return false;
     m->silent = false;
     cm_log(c->log, CM_LOG_INFO, "worker_restored", "worker=%s why=\"heard\"", m->hello.node);
+    return true;
 }
 
 void co_fall_silent(struct co_core *c, uint32_t member)
@@ -163,13 +165,19 @@ bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *r
     p->images += result->images_scored;
     if (--p->left > 0)
         return true;
-    p->next_ns = p->sent_ns + PROBE_NS;
+    p->next_ns = p->sent_ns + CO_PROBE_NS;
     if (p->images > 0)
         time_share(c, m, co_now(c) - p->sent_ns, p->images, false);
     return true;
 }
 
-/* It would keep a credit of the worker's. No timer is set for it: a heartbeat later will do. */
+uint64_t co_probe_end_ns(const struct co_core *c, const struct co_gather *g)
+{
+    uint64_t most_ns = co_now(c) + PROBE_MAX_NS;
+    return g->deadline_ns < most_ns ? g->deadline_ns : most_ns;
+}
+
+/* It would keep a credit of the worker's. No timer is set for it: the next heartbeat will do. */
 void co_end_probes(struct co_core *c)
 {
     for (uint32_t i = 0; i < c->members.end; i++) {

@@ -100,7 +100,8 @@ int main(int argc, char **argv)
          0, 30 * 24 * 3600, &a.replace_after_s},
         {"hedge-percent", 0, CM_OPTION_COUNT, false, "N",
          "of a hundred shards asked for, so many at the most are asked of a second worker\n"
-         "too, when the first is late (default 5; 0: none)",
+         "too, when the first is late (default 5; 0: none). What a worker owes that is\n"
+         "slow or silent as a whole is asked of others all the same",
          0, 100, &a.hedge_percent},
         {"log-level", 0, CM_OPTION_TEXT, false, "LEVEL",
          "debug, info (default), warn, error or off; lines go to stderr", 0, 0, &a.log_level},

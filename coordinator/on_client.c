@@ -169,6 +169,7 @@ uint32_t co_forget_client(struct co_core *c, const struct cm_peer *client)
 {
     uint32_t dropped = forget_waiting(&c->waiting, client);
     dropped += forget_waiting(&c->evaluations, client);
+    c->flow.full &= c->waiting.head != NULL;
     for (struct co_gather *g = c->open.head, *next; g; g = next) {
         next = g->next;
         if (!cm_peer_equal(&g->client, client))

@@ -206,7 +206,7 @@ static enum cm_err take_in(struct co_core *c, const struct cm_peer *from, struct
 {
     uint32_t member = co_members_find(&c->members, from);
     if (is_repeated(c, member, hello)) {
-        co_hear(c, member);
+        (void)co_hear(c, member); /* whoever called looks at what waits */
         return CM_OK;
     }
     enum cm_err rc = check_hello(c, hello, reason, e);
@@ -337,7 +337,7 @@ static void settle_parts(struct co_core *c, struct co_gather *g, const struct pr
     uint32_t rival = co_gather_rival_of(g, result->shard.v, part);
     g->parts[part].images -= slot->images - slot->images_scored;
     c->counters.hedges_won += slot->hedged && part == slot->second;
-    settle_part(c, g, part, true);
+    settle_part(c, g, part, result->reason != PR_REASON_DEADLINE);
     if (rival == CO_NO_PART)
         return;
     g->parts[rival].beaten = true;
@@ -376,8 +376,6 @@ static void take_result(struct co_core *c, uint32_t member, const struct pr_resu
     if (rc && cm_log_rate_pass(&c->late_rate, co_now(c), CO_LOG_PERIOD_NS, &missed))
         cm_log(c->log, CM_LOG_DEBUG, "result_dropped", "worker=%s msg=\"%s\" unreported=%" PRIu64,
                m->hello.node, e.text, missed);
-    if (result->reason == PR_REASON_CORRUPT)
-        co_distrust(c, member, result->shard.v);
     if (g)
         co_finish_if_complete(c, g);
     co_release_leaver(c, member);
@@ -395,6 +393,8 @@ void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header)
     } else {
         if (!co_take_probe(c, member, &result))
             take_result(c, member, &result);
+        if (result.reason == PR_REASON_CORRUPT && c->members.slots[member].used)
+            co_distrust(c, member, result.shard.v);
         co_judge(c);
         co_scatter_waiting(c);
     }

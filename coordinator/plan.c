@@ -64,11 +64,11 @@ static uint32_t choose_holder(const struct co_core *c, const struct co_shard *s,
 }
 
 /* A query gets all the hedges that it needs now or none: it waits for its last shard. */
-static bool can_hedge(const struct co_core *c, const struct co_gather *g)
+static bool can_hedge(const struct co_core *c, const struct co_gather *g, uint64_t now_ns)
 {
     uint32_t hedges = 0;
     for (uint32_t s = 0; s < g->slots_count; s++)
-        hedges += co_slot_due_ns(c, g, s) <= co_now(c) && co_is_hedge(c, g, s);
+        hedges += co_slot_due_ns(c, g, s) <= now_ns && co_is_hedge(c, g, s);
     return hedges <= c->hedge_room / CO_HEDGE_COST;
 }
 
@@ -76,7 +76,7 @@ static bool needs_one(const struct co_core *c, const struct co_gather *g, uint32
                       const struct co_plan *plan, bool hedges)
 {
     if (plan->purpose == CO_FOR_LATE)
-        return co_slot_due_ns(c, g, s) <= co_now(c) && (hedges || !co_is_hedge(c, g, s));
+        return co_slot_due_ns(c, g, s) <= plan->now_ns && (hedges || !co_is_hedge(c, g, s));
     return plan->purpose == CO_FOR_ALL || g->slots[s].homeless;
 }
 
@@ -86,6 +86,7 @@ static void clear(const struct co_core *c, const struct co_gather *g, enum co_pu
     count_load(c, plan->load);
     memset(plan->given, 0, sizeof plan->given);
     plan->purpose = purpose;
+    plan->now_ns = co_now(c);
     plan->evaluation = g->evaluation != NULL;
     plan->parts = 0;
     plan->unreachable_count = 0;
@@ -106,7 +107,7 @@ bool co_plan_make(const struct co_core *c, const struct co_gather *g, enum co_pu
                   struct co_plan *plan)
 {
     clear(c, g, purpose, plan);
-    bool hedges = purpose == CO_FOR_LATE && can_hedge(c, g);
+    bool hedges = purpose == CO_FOR_LATE && can_hedge(c, g, plan->now_ns);
     for (uint32_t s = 0; s < c->map.shards_count; s++) {
         bool wait;
         uint32_t avoid[2] = {CO_NO_MEMBER, CO_NO_MEMBER};

@@ -16,6 +16,7 @@ enum co_purpose {
 
 struct co_plan {
     enum co_purpose purpose;
+    uint64_t now_ns; /* one moment for all of it: what is late is counted first, and then chosen */
     bool evaluation;
     uint32_t load[CM_MEMBERS_MAX];    /* searches that each member has now */
     uint32_t given[CM_MEMBERS_MAX];   /* shards that this plan asks of each */

@@ -147,13 +147,13 @@ static void probe(struct co_core *c, struct co_gather *g, uint32_t member, struc
     m->probe = (struct co_probe){.id = {g->id.v + g->attempts},
                                  .left = count,
                                  .sent_ns = co_now(c),
-                                 .next_ns = g->deadline_ns};
+                                 .next_ns = co_probe_end_ns(c, g)};
     enum cm_err rc = pack_search(c, g, plan->list, count, &packed, &e);
     g->attempts++;
     if (!rc)
         rc = co_send(c, &m->peer, &packed, g->payload, &e);
     if (rc)
-        m->probe.left = 0;
+        m->probe = (struct co_probe){.next_ns = co_now(c) + CO_PROBE_NS};
 }
 
 static void probe_late_members(struct co_core *c, struct co_gather *g, struct co_plan *plan)
@@ -184,7 +184,6 @@ enum cm_err co_open(struct co_core *c, struct co_gather *g, struct cm_error *e)
 static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct co_plan *plan,
                             struct cm_error *e)
 {
-    uint64_t now = co_now(c);
     enum cm_err rc = co_open(c, g, e);
     if (!rc)
         rc = carry_out(c, g, plan, e);
@@ -197,7 +196,7 @@ static enum cm_err dispatch(struct co_core *c, struct co_gather *g, struct co_pl
     co_list_remove(co_waiting_list(c, g), g);
     co_waiting_list(c, g)->turn = g->turn;
     co_list_append(&c->open, g);
-    g->timings.scatter_us = (co_now(c) - now) / 1000;
+    g->timings.scatter_us = (co_now(c) - g->dispatched_ns) / 1000;
     return CM_OK;
 }
 
@@ -249,6 +248,10 @@ static bool rescue_one(struct co_core *c, struct co_plan *plan)
 static void hedge(struct co_core *c, struct co_gather *g, struct co_plan *plan)
 {
     struct cm_error e;
+    if (!co_gather_may_hedge(g)) {
+        g->look_ns = UINT64_MAX;
+        return;
+    }
     co_plan_make(c, g, CO_FOR_LATE, plan);
     for (uint32_t s = 0; s < g->slots_count; s++) {
         if (plan->chosen[s] == CO_NOT_NOW)
@@ -280,6 +283,18 @@ static bool hedge_one(struct co_core *c, struct co_plan *plan)
     return g != NULL;
 }
 
+/* A part's member declines a slot. If it owes nothing else it may be at something still: at what it
+ * keeps for an evaluation, or at shards that others answered first. */
+static void take_away(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t part,
+                      enum pr_reason reason)
+{
+    struct co_part *p = &g->parts[part];
+    co_gather_orphan(g, shard, part, reason, p->member);
+    p->images -= g->slots[shard].images;
+    if (p->open == 0 && (g->evaluation || p->beaten))
+        co_cancel_part(c, g, part);
+}
+
 bool co_retry_elsewhere(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t member,
                         enum pr_reason reason)
 {
@@ -287,7 +302,7 @@ bool co_retry_elsewhere(struct co_core *c, struct co_gather *g, uint32_t shard, 
     uint32_t part = co_gather_part_of(g, shard, member);
     bool other = false;
     if (co_gather_rival_of(g, shard, part) != CO_NO_PART) {
-        co_gather_orphan(g, shard, part, reason, member);
+        take_away(c, g, shard, part, reason);
         co_schedule_look(c, g, false);
         return true;
     }
@@ -296,9 +311,7 @@ bool co_retry_elsewhere(struct co_core *c, struct co_gather *g, uint32_t shard, 
             s->holders[h] != member && c->members.slots[s->holders[h]].state == PR_MEMBER_READY;
     if (!other || !co_gather_may_retry(g) || (g->evaluation && g->evaluation->want_scores))
         return false;
-    co_gather_orphan(g, shard, part, reason, member);
-    if (g->evaluation && g->parts[part].open == 0)
-        co_cancel_part(c, g, part);
+    take_away(c, g, shard, part, reason);
     return true;
 }
 

@@ -72,3 +72,13 @@ Test(co_pace, a_lower_bound_only_raises)
     co_pace_add(&p, 16e6, 100, 0.125, true);
     cr_assert_float_eq(p.share_ns, 9e6, 1);
 }
+
+Test(co_pace, what_was_cut_short_makes_nobody_known)
+{
+    struct co_pace p = {.shares = 0};
+    for (int i = 0; i < 2 * CO_PACE_LEAST; i++)
+        co_pace_add(&p, 1e6, 10, 0.125, true);
+    cr_assert_eq(p.shares, 0);
+    co_pace_add(&p, 8e6, 100, 0.125, false);
+    cr_assert(p.shares == 1 && p.share_ns == 8e6 && p.image_ns == 100);
+}

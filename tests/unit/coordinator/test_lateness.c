@@ -333,6 +333,28 @@ Test(co_lateness, what_a_silent_worker_owes_is_moved_without_hedges)
     cluster_fini(&c);
 }
 
+/* The other one has no credit left: what waits goes to the silent one as soon as it is heard. */
+Test(co_lateness, a_word_from_a_silent_worker_gets_it_what_waits)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join_with_credits(&f, "w0", 0, FAKE_SHARDS, 1);
+    fake_co_join_with_credits(&f, "w1", 0, FAKE_SHARDS, 1);
+    fake_co_sleep(&f, FAKE_HEARTBEAT_NS);
+    fake_co_heartbeat(&f, "w0");
+    fake_co_sleep(&f, 3 * FAKE_HEARTBEAT_NS / 2);
+    fake_co_heartbeat(&f, "w0");
+    test_mailbox_clear(&f.sent);
+    cr_assert_eq(fake_co_logged(&f, "event=worker_demoted worker=w1 why=\"silent\""), 1);
+    fake_co_query(&f, "client", 1, 5, 60000);
+    fake_co_query(&f, "client", 2, 5, 60000);
+    cr_assert_eq(test_mailbox_count(&f.sent, "w0", PR_SEARCH), 1);
+    cr_assert_eq(test_mailbox_count(&f.sent, "w1", PR_SEARCH), 0);
+    fake_co_heartbeat(&f, "w1");
+    cr_assert_eq(test_mailbox_count(&f.sent, "w1", PR_SEARCH), 1);
+    fake_co_fini(&f);
+}
+
 /* A cluster that stood still as a whole, or we did, finds nobody silent but for a moment. */
 Test(co_lateness, all_demoted_is_none_demoted)
 {

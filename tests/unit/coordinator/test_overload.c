@@ -237,6 +237,7 @@ Test(co_overload, an_old_pace_is_forgotten)
         fake_co_query(&f, "client", q, 5, 1000);
         fake_co_query(&f, "client", q + 1000, 5, 1000);
         fake_co_query(&f, "client", q + 2000, 5, 1000);
+        fake_co_query(&f, "client", q + 3000, 5, 1000);
         refused = test_mailbox_count(&f.sent, "client", PR_ERROR);
         most = refused > most ? refused : most;
         while (test_mailbox_count(&f.sent, "w0", PR_SEARCH) > 0)
