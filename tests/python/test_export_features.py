@@ -300,9 +300,11 @@ class Streaming(Case):
         self.assertLess(many - few, grown / 2, f"{few} bytes, then {many}")
 
     def start_and_wait(self):
-        """An export of many images that has written some of them."""
+        """An export of many images that has written some of them. Where the tests run in the
+        background they ignore SIGINT, and so would the export."""
         child = subprocess.Popen(command_of("export_features", *self.flags("--batch", 1)),
-                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
         self.addCleanup(child.stderr.close)
         written, deadline = self.path("features.partial", "photos.npy"), time.monotonic() + 240
         while not os.path.exists(written) or os.path.getsize(written) < 3000:
