@@ -4,7 +4,8 @@
  * them too; usual is the median over the members. What it did is forgotten then: it keeps up again
  * when CO_PACE_LEAST shares or more took one and a half times at the most. Until then queries pass
  * it over where they can, and it shows what it does by probes: about once a second a query's share
- * is sent to it besides (scatter.c). The answers to those only count here. */
+ * is sent to it besides (scatter.c). The answers to those only count here, but for a shard that is
+ * corrupt. */
 #include "coordinator/core.h"
 
 #include <inttypes.h>

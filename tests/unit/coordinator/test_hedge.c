@@ -1,5 +1,6 @@
 /* test_hedge.c: a shard whose answer is late is asked of a second worker, and the first answer
  * counts. What happens to a worker that is slow as a whole stands in test_lateness.c. */
+#include "coordinator/core.h"
 #include "tests/support/fake_co.h"
 
 #include <criterion/criterion.h>
@@ -226,6 +227,44 @@ Test(co_hedge, a_second_worker_that_declines_changes_nothing)
     score(&s, "w0", &s.of_w0, 1000);
     take_answer(&s, 1000);
     scene_fini(&s, &again);
+}
+
+/* The second one was first with one shard, and the first one declines the other: it may be at the
+ * one that was answered still. */
+Test(co_hedge, one_that_declines_its_last_shard_is_told_to_stop)
+{
+    struct scene s;
+    struct pr_search again = scene_hedge(&s);
+    fake_co_score(&s.f, "w1", again.id.v, again.shards[0].v, 1000, 5);
+    cr_assert_eq(s.f.sent.count, 0);
+    struct pr_result declined = {.id = s.of_w0.id,
+                                 .shard = again.shards[1],
+                                 .reason = PR_REASON_OVERLOAD,
+                                 .images = FAKE_SHARD_IMAGES};
+    fake_co_result(&s.f, "w0", &declined);
+    cr_assert_eq(take_cancel(&s, "w0"), s.of_w0.id.v);
+    fake_co_score(&s.f, "w1", again.id.v, again.shards[1].v, 1000, 5);
+    take_answer(&s, 1000);
+    scene_fini(&s, &again);
+}
+
+/* A query's search ids are spent: the next one would be another query's. */
+Test(co_hedge, nobody_is_asked_without_a_search_id)
+{
+    struct scene s;
+    scene_init(&s);
+    s.f.core->open.head->attempts = CO_ATTEMPTS_MAX;
+    fake_co_sleep(&s.f, FAKE_HEARTBEAT_NS * 19 / 10);
+    fake_co_heartbeat(&s.f, "w1");
+    fake_co_take(&s.f, "w1", PR_HEARTBEAT);
+    fake_co_sleep(&s.f, FAKE_HEARTBEAT_NS * 4 / 10);
+    cr_assert_eq(fake_co_logged(&s.f, "event=worker_demoted worker=w0 why=\"silent\""), 1);
+    cr_assert_eq(s.f.sent.count, 0);
+    expect_hedges(&s, 0, 0);
+    score(&s, "w0", &s.of_w0, 1000);
+    score(&s, "w1", &s.of_w1, 1000);
+    take_answer(&s, 1000);
+    scene_fini(&s, NULL);
 }
 
 /* At the deadline all who were asked are told to stop, and what there is, is answered. */
