@@ -48,11 +48,12 @@
 #define CM_MEMBERS_MAX        1024u
 #define CM_QUERIES_QUEUED     256u /* admitted and waiting; one more is refused as busy */
 #define CM_QUEUED_BYTES_MAX   (UINT64_C(512) << 20) /* and this much of maps; likewise */
-#define CM_QUERIES_INFLIGHT   64u        /* dispatched; 64 x 16 MiB of maps at the most */
-#define CM_WORKER_CREDITS     16u        /* searches one worker takes at a time */
-#define CM_ENDPOINT_BYTES_MAX 256u       /* "ipc://" and the longest path of a socket */
-#define CM_SOURCES_MAX        8u         /* workers named to fetch a shard from */
-#define CM_TRANSFER_BYTES_MAX (1u << 20) /* of a file in one BLOCK */
+#define CM_QUERIES_INFLIGHT   64u                /* dispatched; 64 x 16 MiB of maps at the most */
+#define CM_WORKER_CREDITS     16u                /* searches one worker takes at a time */
+#define CM_RESULT_EVERY_NS    UINT64_C(50000000) /* between two RESULTs of shards that are whole */
+#define CM_ENDPOINT_BYTES_MAX 256u               /* "ipc://" and the longest path of a socket */
+#define CM_SOURCES_MAX        8u                 /* workers named to fetch a shard from */
+#define CM_TRANSFER_BYTES_MAX (1u << 20)         /* of a file in one BLOCK */
 #define CM_REPLICAS_MAX       16u
 #define CM_BATCH_QUERIES_MAX  8u /* queries scored in one pass over a block */
 

@@ -181,6 +181,8 @@ void co_refuse(struct co_core *c, const struct cm_peer *to, const char *node,
 void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes header);
 void co_on_heartbeat(struct co_core *c, uint32_t member, struct cm_bytes header);
 void co_on_leaving(struct co_core *c, uint32_t member);
+
+/* on_result.c: what a worker has scored of a query. */
 void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header);
 
 /* reconcile.c: gives the orders that bring what workers hold closer to the placement; whoever

@@ -333,22 +333,51 @@ enum cm_err co_gather_check_sender(const struct co_gather *g, uint32_t shard, ui
     return CM_OK;
 }
 
-enum cm_err co_gather_on_result(struct co_gather *g, uint32_t member, const char *numeric_class,
+void co_gather_reopen_slot(struct co_gather *g, uint32_t shard)
+{
+    struct co_slot *slot = &g->slots[shard];
+    size_t kept = 0;
+    CM_ASSERT(slot->closed);
+    for (size_t i = 0; i < g->hits_count; i++) {
+        if (co_slot_has(slot, g->hits[i].hit.image))
+            free_name(&g->hits[i]);
+        else
+            g->hits[kept++] = g->hits[i];
+    }
+    g->hits_count = kept;
+    g->overflowed -= slot->overflowed;
+    slot->overflowed = slot->images_scored = 0;
+    slot->closed = false;
+    g->slots_open++;
+    if (slot->part != CO_NO_PART)
+        g->parts[slot->part].open++;
+    if (slot->second != CO_NO_PART)
+        g->parts[slot->second].open++;
+}
+
+static void close_with(struct co_gather *g, const struct pr_scored *scored, enum pr_reason reason)
+{
+    struct co_slot *slot = &g->slots[scored->shard.v];
+    co_gather_close_slot(g, scored->shard.v, reason);
+    slot->images_scored = scored->images_scored;
+    slot->overflowed = scored->overflowed;
+    g->overflowed += scored->overflowed;
+}
+
+enum cm_err co_gather_on_result(struct co_gather *g, const char *numeric_class,
                                 const struct pr_result *result, struct cm_error *e)
 {
-    enum cm_err rc = co_gather_check_sender(g, result->shard.v, member, result->id, e);
+    uint64_t scored = 0;
+    enum cm_err rc = merge_hits(g, &result->hits, e);
+    for (size_t i = 0; i < result->shards_count && rc; i++)
+        co_gather_close_slot(g, result->shards[i].shard.v, PR_REASON_INTERNAL);
     if (rc)
         return rc;
-    struct co_slot *slot = &g->slots[result->shard.v];
-    rc = merge_hits(g, &result->hits, e);
-    if (rc) {
-        co_gather_close_slot(g, result->shard.v, PR_REASON_INTERNAL);
-        return rc;
+    for (size_t i = 0; i < result->shards_count; i++) {
+        close_with(g, &result->shards[i], result->reason);
+        scored += result->shards[i].images_scored;
     }
-    co_gather_close_slot(g, result->shard.v, result->reason);
-    slot->images_scored = result->images_scored;
-    g->overflowed += result->overflowed;
-    if (result->images_scored)
+    if (scored)
         co_gather_note_class(g, numeric_class);
     raise_to(&g->timings.project_us, result->project_us);
     raise_to(&g->timings.score_us, result->score_us);

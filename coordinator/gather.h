@@ -46,7 +46,8 @@ struct co_slot {
     uint32_t avoid;        /* the member that failed last; CO_NO_MEMBER for none */
     enum pr_reason reason; /* closed: why not whole; homeless: why it will not be, if it stays so */
     uint64_t images_scored;
-    uint64_t images;
+    uint64_t overflowed; /* of a query: of those, in g->overflowed too */
+    uint64_t first_image, images;
 };
 
 enum { CO_NO_PART = UINT32_MAX };
@@ -125,6 +126,12 @@ static inline bool co_slot_is_of(const struct co_slot *s, uint32_t part)
     return s->part == part || s->second == part;
 }
 
+/* Is the image in the shard? */
+static inline bool co_slot_has(const struct co_slot *s, uint64_t image)
+{
+    return image - s->first_image < s->images;
+}
+
 /* The part of `member` of which a shard is asked, or CO_NO_PART; and the other one, likewise. */
 uint32_t co_gather_part_of(const struct co_gather *g, uint32_t shard, uint32_t member);
 uint32_t co_gather_rival_of(const struct co_gather *g, uint32_t shard, uint32_t part);
@@ -145,16 +152,19 @@ bool co_gather_may_hedge(const struct co_gather *g);
 /* Closes an open slot without a result. Closed already: nothing happens. */
 void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason reason);
 
+/* Forgets a query's answer for a closed slot, which is to get a better one. */
+void co_gather_reopen_slot(struct co_gather *g, uint32_t shard);
+
 /* The search id of a part. */
 static inline struct cm_query_id co_part_id(const struct co_gather *g, uint32_t part)
 {
     return (struct cm_query_id){g->id.v + g->parts[part].attempt};
 }
 
-/* Takes a member's result for a shard and merges its hits. The result's numbers were checked
- * against the shard map. Errors: CM_EEXIST (that slot is closed), CM_EMISMATCH (another member was
- * asked), CM_ENOMEM (the slot closes as PR_REASON_INTERNAL). */
-enum cm_err co_gather_on_result(struct co_gather *g, uint32_t member, const char *numeric_class,
+/* Merges a result's hits and closes its shards' slots, all of which are open (there may be none).
+ * Its numbers were checked against the shard map, and its sender by co_gather_check_sender. Errors:
+ * CM_ENOMEM (the slots close as PR_REASON_INTERNAL). */
+enum cm_err co_gather_on_result(struct co_gather *g, const char *numeric_class,
                                 const struct pr_result *result, struct cm_error *e)
     __attribute__((warn_unused_result));
 
@@ -164,8 +174,8 @@ bool co_gather_is_over(const struct co_gather *g);
 /* Takes note of the numeric class in which some of it was computed. */
 void co_gather_note_class(struct co_gather *g, const char *numeric_class);
 
-/* Is this member's message about search `id` what an open slot waits for? Errors: CM_EMISMATCH,
- * CM_EEXIST as for co_gather_on_result. */
+/* Is this member's message about search `id` what an open slot waits for? Errors: CM_EMISMATCH
+ * (another member was asked), CM_EEXIST (it was, but the slot is closed). */
 enum cm_err co_gather_check_sender(const struct co_gather *g, uint32_t shard, uint32_t member,
                                    struct cm_query_id id, struct cm_error *e);
 

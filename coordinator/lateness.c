@@ -163,8 +163,10 @@ bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *r
     struct co_probe *p = &m->probe;
     if (p->left == 0 || p->id.v != result->id.v)
         return false;
-    p->images += result->images_scored;
-    if (--p->left > 0)
+    for (size_t i = 0; i < result->shards_count; i++)
+        p->images += result->shards[i].images_scored;
+    p->left -= result->shards_count < p->left ? (uint32_t)result->shards_count : p->left;
+    if (p->left > 0)
         return true;
     p->next_ns = p->sent_ns + CO_PROBE_NS;
     if (p->images > 0)

@@ -173,8 +173,10 @@ enum cm_err co_open(struct co_core *c, struct co_gather *g, struct cm_error *e)
     enum cm_err rc = co_gather_open(g, c->map.shards_count, now, e);
     if (rc)
         return rc;
-    for (uint32_t s = 0; s < g->slots_count; s++)
+    for (uint32_t s = 0; s < g->slots_count; s++) {
+        g->slots[s].first_image = c->map.shards[s].first_image;
         g->slots[s].images = c->map.shards[s].images;
+    }
     g->id.v = c->next_id;
     c->next_id += CO_ATTEMPTS_MAX;
     g->timings.queue_us = (now - g->arrived_ns) / 1000;

@@ -105,8 +105,6 @@ void wk_on_cancel(struct wk_core *w, struct cm_query_id id);
  * twice: the first goes on, and nothing is declined). */
 enum cm_err wk_take(struct wk_core *w, const struct wk_ask *ask, struct cm_blob *map,
                     struct cm_error *e);
-/* Says at once of every shard asked for that it will not be scored, so that nobody waits for it. */
-void wk_decline(struct wk_core *w, const struct wk_ask *ask, enum pr_reason reason);
 /* The search with this id that is not over, or NULL. */
 struct wk_search *wk_find_search(const struct wk_core *w, struct cm_query_id id);
 void wk_expire_searches(struct wk_core *w);
@@ -115,9 +113,17 @@ void wk_drop_searches(struct wk_core *w);
 /* Unlinks a search; it is freed with its last job. Jobs of it that are out and have not begun with
  * it leave it out. */
 void wk_end_search(struct wk_core *w, struct wk_search *s);
-/* Sends a part's RESULT as it stands. Ends the search with its last part. */
+
+/* results.c: a part has all its blocks, or will not get them. One that is whole waits for the next
+ * RESULT. Ends the search with its last part. */
 void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
                     enum pr_reason reason);
+/* Sends a RESULT for the parts that wait for one, if all do or it is time. May end the search. */
+void wk_tell_if_due(struct wk_core *w, struct wk_search *s);
+/* Answers every open part with what it has, and ends the search: its deadline has come. */
+void wk_answer_late(struct wk_core *w, struct wk_search *s);
+/* Says at once of every shard asked for that it will not be scored, so that nobody waits for it. */
+void wk_decline(struct wk_core *w, const struct wk_ask *ask, enum pr_reason reason);
 
 /* on_measure.c: the two rounds of an evaluation. */
 void wk_on_measure(struct wk_core *w, struct cm_bytes header, struct cm_blob *payload);
@@ -126,9 +132,9 @@ void wk_on_count(struct wk_core *w, struct cm_bytes header);
  * connected); any other: nobody was told. */
 enum cm_err wk_send_positives(struct wk_core *w, const struct wk_search *s, struct wk_part *part,
                               enum pr_reason reason, struct cm_error *e);
-/* The POSITIVES that say no more than why a shard is not scored. */
-enum cm_err wk_send_no_positives(struct wk_core *w, struct cm_query_id id, uint32_t shard,
-                                 uint64_t images, enum pr_reason reason, struct cm_error *e);
+/* Says that a shard is not scored. */
+void wk_decline_measured(struct wk_core *w, struct cm_query_id id, uint32_t shard, uint64_t images,
+                         enum pr_reason reason);
 
 /* schedule.c: gives idle jobs work while there is any: never for a search whose time is over. */
 void wk_schedule(struct wk_core *w);

@@ -56,13 +56,22 @@ static enum cm_err send_all_scores(struct wk_core *w, const struct wk_search *s,
     return rc;
 }
 
-enum cm_err wk_send_no_positives(struct wk_core *w, struct cm_query_id id, uint32_t shard,
-                                 uint64_t images, enum pr_reason reason, struct cm_error *e)
+/* The POSITIVES that say no more than why a shard is not scored. */
+static enum cm_err send_no_positives(struct wk_core *w, struct cm_query_id id, uint32_t shard,
+                                     uint64_t images, enum pr_reason reason, struct cm_error *e)
 {
     struct pr_positives_message message = {
         .id = id, .shard = {shard}, .reason = reason, .images = images};
     struct pr_buffer packed;
     return send_packed(w, pr_positives_pack(&message, &packed, e), &packed, NULL, e);
+}
+
+void wk_decline_measured(struct wk_core *w, struct cm_query_id id, uint32_t shard, uint64_t images,
+                         enum pr_reason reason)
+{
+    struct cm_error e;
+    if (send_no_positives(w, id, shard, images, reason, &e))
+        cm_log(w->log, CM_LOG_DEBUG, "decline_unsent", "msg=\"%s\"", e.text);
 }
 
 enum cm_err wk_send_positives(struct wk_core *w, const struct wk_search *s, struct wk_part *part,
@@ -71,7 +80,7 @@ enum cm_err wk_send_positives(struct wk_core *w, const struct wk_search *s, stru
     const struct wk_held *held = &w->held[part->shard];
     const struct wk_labels labels = {w->io.meta, w->io.ctx, part->shard};
     if (reason)
-        return wk_send_no_positives(w, s->id, held->shard, held->images, reason, e);
+        return send_no_positives(w, s->id, held->shard, held->images, reason, e);
     enum cm_err rc = s->want_scores ? send_all_scores(w, s, part, e) : CM_OK;
     if (!rc)
         rc = wk_tally_seal(&part->tally, s->pid, s->camid, &labels, e);

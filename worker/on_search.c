@@ -31,113 +31,6 @@ void wk_end_search(struct wk_core *w, struct wk_search *s)
         wk_search_free(s);
 }
 
-/* Hits with their labels, best first. */
-static enum cm_err label_hits(const struct wk_core *w, struct wk_part *part, struct pr_hit **out,
-                              struct cm_error *e)
-{
-    void *p;
-    enum cm_err rc = cm_new(&p, part->topk.count, sizeof **out, e);
-    *out = p;
-    if (rc)
-        return rc;
-    cm_topk_sort(&part->topk);
-    for (size_t i = 0; i < part->topk.count; i++) {
-        struct cm_hit hit = part->topk.hits[i];
-        uint64_t number = hit.image - w->held[part->shard].first_image;
-        (*out)[i] = (struct pr_hit){hit, w->io.meta(w->io.ctx, part->shard, number)};
-    }
-    return CM_OK;
-}
-
-static enum cm_err send_result(struct wk_core *w, const struct pr_result *result,
-                               struct cm_error *e)
-{
-    struct pr_buffer packed;
-    enum cm_err rc = pr_result_pack(result, &packed, e);
-    if (!rc)
-        rc = w->io.send(w->io.ctx, pr_buffer_bytes(&packed), NULL, e);
-    pr_buffer_fini(&packed);
-    return rc;
-}
-
-/* What a part has, with its hits and their labels. */
-static enum cm_err send_part(struct wk_core *w, const struct wk_search *s, struct wk_part *part,
-                             enum pr_reason reason, struct cm_error *e)
-{
-    struct pr_result result = {
-        .id = s->id,
-        .shard = {part->shard},
-        .reason = reason,
-        .images_scored = part->images_scored,
-        .images = w->held[part->shard].images,
-        .overflowed = part->overflowed,
-        .queue_us = s->queue_us,
-        .project_us = s->project_us,
-        .score_us = s->scoring_ns ? (wk_now(w) - s->scoring_ns) / 1000 : 0,
-        .hits = {.count = part->topk.count},
-    };
-    enum cm_err rc = label_hits(w, part, &result.hits.items, e);
-    if (!rc)
-        rc = send_result(w, &result, e);
-    free(result.hits.items);
-    return rc;
-}
-
-/* Says that a shard will not be scored. `images` is 0 for one that is not here. */
-static void decline(struct wk_core *w, struct cm_query_id id, bool measure, uint32_t shard,
-                    uint64_t images, enum pr_reason reason)
-{
-    struct cm_error e;
-    struct pr_result result = {.id = id, .shard = {shard}, .reason = reason, .images = images};
-    enum cm_err rc = measure ? wk_send_no_positives(w, id, shard, images, reason, &e)
-                             : send_result(w, &result, &e);
-    if (rc)
-        cm_log(w->log, CM_LOG_DEBUG, "decline_unsent", "msg=\"%s\"", e.text);
-}
-
-void wk_decline(struct wk_core *w, const struct wk_ask *ask, enum pr_reason reason)
-{
-    for (size_t i = 0; i < ask->shards_count; i++) {
-        uint32_t shard = ask->shards[i].v;
-        decline(w, ask->id, ask->measure, shard, wk_is_served(w, shard) ? w->held[shard].images : 0,
-                reason);
-    }
-}
-
-/* No part waits for a block any more. */
-static void finish_scoring(struct wk_core *w, struct wk_search *s)
-{
-    if (s->measure) {
-        s->state = WK_TALLIED;
-        return;
-    }
-    w->searches_done++;
-    wk_end_search(w, s);
-}
-
-void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
-                    enum pr_reason reason)
-{
-    struct cm_error e;
-    const struct wk_held *held = &w->held[part->shard];
-    if (part->answered)
-        return;
-    enum cm_err rc =
-        s->measure ? wk_send_positives(w, s, part, reason, &e) : send_part(w, s, part, reason, &e);
-    if (rc)
-        cm_log(w->log, CM_LOG_WARN, "result_unsent", "query=%" PRIu64 " shard=%u msg=\"%s\"",
-               s->id.v, held->shard, e.text);
-    if (rc && rc != CM_EBUSY)
-        decline(w, s->id, s->measure, held->shard, held->images, PR_REASON_INTERNAL);
-    part->answered = true;
-    part->told = s->measure && !rc && !reason;
-    if (!part->told)
-        wk_tally_fini(&part->tally); /* somebody else is asked for the shard */
-    wk_unuse_shard(w, part->shard);
-    if (--s->parts_open == 0)
-        finish_scoring(w, s);
-}
-
 static enum cm_err check_held(const struct wk_core *w, const struct wk_ask *ask, struct cm_error *e)
 {
     for (size_t i = 0; i < ask->shards_count; i++)
@@ -225,26 +118,13 @@ void wk_on_cancel(struct wk_core *w, struct cm_query_id id)
     wk_end_search(w, s);
 }
 
-/* Answers every open part with what it has; the last one ends the search. */
-static void expire(struct wk_core *w, struct wk_search *s)
-{
-    uint32_t open = s->parts_open;
-    w->work.expired++;
-    for (uint32_t i = 0; open > 0; i++) {
-        if (s->parts[i].answered)
-            continue;
-        open--;
-        wk_answer_part(w, s, &s->parts[i], PR_REASON_DEADLINE);
-    }
-}
-
 void wk_expire_searches(struct wk_core *w)
 {
     uint64_t now = wk_now(w);
     for (struct wk_search *s = w->head, *next; s; s = next) {
         next = s->next;
         if (now >= s->deadline_ns)
-            expire(w, s);
+            wk_answer_late(w, s);
     }
 }
 

@@ -225,12 +225,21 @@ void wk_release_searches(struct wk_job *job)
     job->queries_count = 0;
 }
 
+static void tell_due(struct wk_core *w)
+{
+    for (struct wk_search *s = w->head, *next; s; s = next) {
+        next = s->next;
+        wk_tell_if_due(w, s);
+    }
+}
+
 void wk_on_job_done(struct wk_core *w, struct wk_job *job)
 {
     if (job->kind == WK_JOB_PROJECT)
         finish_projection(w, job);
     for (size_t i = 0; job->kind == WK_JOB_SCORE && i < job->queries_count; i++)
         finish_block(w, job, i);
+    tell_due(w);
     wk_release_searches(job);
     if (job->kind == WK_JOB_SCORE)
         wk_unuse_shard(w, job->shard);

@@ -27,6 +27,10 @@ static enum cm_err init_parts(struct wk_search *s, const struct wk_ask *ask,
     void *p;
     enum cm_err rc = cm_new(&p, ask->shards_count, sizeof *s->parts, e);
     s->parts = p;
+    if (!rc && !s->measure) {
+        rc = cm_new(&p, ask->shards_count, sizeof *s->telling, e);
+        s->telling = p;
+    }
     for (size_t i = 0; !rc && i < ask->shards_count; i++) {
         s->parts_count = s->parts_open = (uint32_t)i + 1;
         rc = init_part(&s->parts[i], s, &held[ask->shards[i].v], e);
@@ -77,6 +81,7 @@ void wk_search_free(struct wk_search *s)
         wk_tally_fini(&s->parts[i].tally);
     }
     free(s->parts);
+    free(s->telling);
     free(s->packed);
     cm_blob_unref(&s->map);
     free(s);

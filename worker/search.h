@@ -50,6 +50,7 @@ struct wk_part {
     uint64_t images_scored;
     uint64_t overflowed; /* scores that were not finite */
     bool corrupt;        /* a block was left out for it */
+    bool ready;          /* of a SEARCH: it is in the next RESULT */
     bool answered;
     bool told; /* of a MEASURE: its POSITIVES went out, so its images will be counted */
 };
@@ -76,12 +77,15 @@ struct wk_search {
     unsigned jobs_out;   /* jobs that hold this search */
     struct wk_part *parts;
     uint32_t parts_count;
-    uint32_t parts_open;  /* not answered yet */
-    uint64_t images;      /* of all its parts */
-    uint64_t images_left; /* of blocks that no job has taken */
-    uint64_t company;     /* searches up to this number were here when its first block went out;
-                             UINT64_MAX before that */
-    uint64_t patience;    /* images that later ones may still have scored before its own */
+    uint32_t parts_open;       /* not answered yet */
+    uint32_t parts_ready;      /* of those */
+    uint64_t told_ns;          /* when the last RESULT went out; 0 before */
+    struct pr_scored *telling; /* [parts_count] room for the shards of a RESULT; of a SEARCH */
+    uint64_t images;           /* of all its parts */
+    uint64_t images_left;      /* of blocks that no job has taken */
+    uint64_t company;  /* searches up to this number were here when its first block went out;
+                          UINT64_MAX before that */
+    uint64_t patience; /* images that later ones may still have scored before its own */
 };
 
 /* A search for a message that was checked: every shard is one of `held`, the table by number. Takes

@@ -515,6 +515,7 @@ static enum cm_err new_core(struct edge *edge, struct cm_error *e)
         .threads = edge->o->threads,
         .jobs = edge->jobs_count,
         .credits = edge->o->credits,
+        .result_every_ns = CM_RESULT_EVERY_NS,
         .packed_bytes = sc_packed_bytes(edge->model),
         .placed = edge->o->shards == NULL,
         .held = edge->held,

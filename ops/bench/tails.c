@@ -278,11 +278,12 @@ static void finish_shard(struct world *w, int worker)
     struct pr_buffer packed;
     struct cm_error e;
     bool in_time = w->now_ns <= job.end_ns;
+    struct pr_scored scored = {
+        .shard = {job.shard}, .images_scored = in_time ? SHARD_IMAGES : 0, .images = SHARD_IMAGES};
     struct pr_result result = {.id = {job.id},
-                               .shard = {job.shard},
                                .reason = in_time ? PR_REASON_NONE : PR_REASON_DEADLINE,
-                               .images = SHARD_IMAGES,
-                               .images_scored = in_time ? SHARD_IMAGES : 0};
+                               .shards = &scored,
+                               .shards_count = 1};
     memmove(k->queue, k->queue + 1, --k->queued * sizeof *k->queue);
     start_next(w, worker);
     if (job.cancelled)

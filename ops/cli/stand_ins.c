@@ -48,7 +48,8 @@ struct crowd {
     struct stand_in *members; /* [count] */
     uint32_t count;
     uint64_t heartbeat_ns;
-    struct pr_hit *hits; /* [CLI_STAND_IN_K_MAX]: room for one shard's */
+    struct pr_hit *hits;      /* [CLI_STAND_IN_K_MAX]: room for those of a RESULT */
+    struct pr_scored *scored; /* [options.shards]: for its shards */
     struct cli_stand_in_counts counts;
     struct cm_error error; /* the first; written before `failed` is set */
     atomic_bool failed;
@@ -153,25 +154,37 @@ static enum cm_err say_heartbeat(struct stand_in *s, struct cm_error *e)
     return say(s, pr_heartbeat_pack(&heartbeat, &packed, e), &packed, e);
 }
 
-static enum cm_err say_result(struct stand_in *s, const struct pr_search *search, uint32_t shard,
+/* Number `i` of the ranking over these shards: ranks go round them. */
+static struct pr_hit hit_of(const struct cli_stand_ins *all, const struct pr_search *search,
+                            uint32_t i)
+{
+    uint32_t shard = search->shards[i % search->shards_count].v;
+    uint32_t at = i / (uint32_t)search->shards_count;
+    return (struct pr_hit){
+        .hit = {score_of(all->gallery.shards, shard, at), image_of(shard, at)},
+        .meta = {.pid = at, .camid = 1, .timestamp = -1, .name = all->names[at]},
+    };
+}
+
+/* One RESULT for all shards of the search, as a worker sends it that is quick. */
+static enum cm_err say_result(struct stand_in *s, const struct pr_search *search,
                               struct cm_error *e)
 {
     struct crowd *c = s->crowd;
-    uint32_t shards = c->all->gallery.shards;
-    uint32_t count = search->k < CLI_STAND_IN_IMAGES ? search->k : CLI_STAND_IN_IMAGES;
+    uint64_t images = search->shards_count * (uint64_t)CLI_STAND_IN_IMAGES;
+    uint32_t count = search->k < images ? search->k : (uint32_t)images;
     struct pr_result result = {
         .id = search->id,
-        .shard = {shard},
-        .images_scored = CLI_STAND_IN_IMAGES,
-        .images = CLI_STAND_IN_IMAGES,
+        .shards = c->scored,
+        .shards_count = search->shards_count,
         .hits = {.items = c->hits, .count = count},
     };
     struct pr_buffer packed;
+    for (size_t i = 0; i < search->shards_count; i++)
+        c->scored[i] =
+            (struct pr_scored){search->shards[i], CLI_STAND_IN_IMAGES, CLI_STAND_IN_IMAGES, 0};
     for (uint32_t i = 0; i < count; i++)
-        c->hits[i] = (struct pr_hit){
-            .hit = {score_of(shards, shard, i), image_of(shard, i)},
-            .meta = {.pid = i, .camid = 1, .timestamp = -1, .name = c->all->names[i]},
-        };
+        c->hits[i] = hit_of(c->all, search, i);
     enum cm_err rc = pr_result_pack(&result, &packed, e);
     c->counts.results++;
     c->counts.bytes_out += rc ? 0 : packed.size;
@@ -188,8 +201,11 @@ static enum cm_err on_search(struct stand_in *s, const struct io_incoming *in, s
     c->counts.searches++;
     c->counts.bytes_in += in->header.size + (in->payload ? cm_blob_size(in->payload) : 0);
     s->searches_done++;
-    for (size_t i = 0; !rc && i < search.shards_count; i++)
-        rc = say_result(s, &search, search.shards[i].v, e);
+    if (!rc && (search.shards_count > c->all->options.shards || search.k > CLI_STAND_IN_K_MAX))
+        rc = cm_fail(e, CM_EMISMATCH, "a search of %zu shards for %" PRIu32 " hits",
+                     search.shards_count, search.k);
+    if (!rc)
+        rc = say_result(s, &search, e);
     pr_search_fini(&search);
     return rc;
 }
@@ -295,15 +311,18 @@ static enum cm_err dial(struct stand_in *s, struct cm_error *e)
 static enum cm_err open_crowd(struct crowd *c, const struct cli_stand_ins *all, uint32_t first,
                               uint32_t count, struct cm_error *e)
 {
-    void *members = NULL, *hits = NULL;
+    void *members = NULL, *hits = NULL, *scored = NULL;
     c->job.run = run_crowd;
     c->all = all;
     c->heartbeat_ns = GREETING_NS;
     enum cm_err rc = cm_new(&members, count, sizeof *c->members, e);
     if (!rc)
         rc = cm_new(&hits, CLI_STAND_IN_K_MAX, sizeof *c->hits, e);
+    if (!rc)
+        rc = cm_new(&scored, all->options.shards, sizeof *c->scored, e);
     c->members = members;
     c->hits = hits;
+    c->scored = scored;
     if (!rc)
         rc = io_context_new(&c->context, 1, e);
     if (!rc)
@@ -410,6 +429,7 @@ void cli_stand_ins_free(struct cli_stand_ins *s)
         io_context_free(c->context);
         free(c->members);
         free(c->hits);
+        free(c->scored);
     }
     free(s->crowds);
     free(s->names);

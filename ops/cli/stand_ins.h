@@ -1,7 +1,7 @@
 /* stand_ins.h: workers that answer without scoring, to find out what a coordinator can carry.
  *
- * Each has a socket of its own and speaks the workers' protocol: HELLO, heartbeats, one RESULT a
- * shard for each SEARCH. They hold no features; the hits are made up, by a rule that says what the
+ * Each has a socket of its own and speaks the workers' protocol: HELLO, heartbeats, one RESULT
+ * for each SEARCH. They hold no features; the hits are made up, by a rule that says what the
  * merged ranking must be. Up to CLI_STAND_INS_A_THREAD of them share a thread and its loop. */
 #ifndef CLI_STAND_INS_H
 #define CLI_STAND_INS_H

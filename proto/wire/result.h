@@ -1,5 +1,8 @@
-/* result.h: RESULT, a worker's answer to a SEARCH for one shard: the best hits among the images
- * that it scored, how many those were, and if not all, why. Pure; any thread. */
+/* result.h: RESULT, a worker's answer to a SEARCH for some of its shards: the best hits among the
+ * images that it scored in them, how many those were, and if not all, why. Pure; any thread.
+ *
+ * Shards share a ranking where each was scored whole: a hit that is not in it is then no loss,
+ * whichever of them it is from. */
 #ifndef PR_RESULT_H
 #define PR_RESULT_H
 
@@ -8,18 +11,26 @@
 #include "proto/wire/hits.h"
 #include "proto/wire/reason.h"
 
-struct pr_result {
-    struct cm_query_id id; /* the SEARCH's */
-    uint64_t epoch;
+/* One shard of a result. */
+struct pr_scored {
     struct cm_shard_id shard;
-    enum pr_reason reason;  /* NONE exactly if all images (at least one) were scored */
     uint64_t images_scored; /* at most images */
     uint64_t images;        /* of the shard; 0 if the worker does not hold it */
     uint64_t overflowed;    /* scores that were not finite, at most images_scored */
-    uint64_t queue_us;      /* from arrival to the start of work */
-    uint64_t project_us;    /* of the query */
-    uint64_t score_us;      /* from the start of its first block on */
-    struct pr_hits hits;    /* at most images_scored */
+};
+
+struct pr_result {
+    struct cm_query_id id; /* the SEARCH's */
+    uint64_t epoch;
+    enum pr_reason reason;    /* of each shard; NONE exactly if all its images (at least one) were
+                                 scored */
+    struct pr_scored *shards; /* [shards_count], at least one, strictly ascending; more than one
+                                 only if reason is NONE, or nothing was scored */
+    size_t shards_count;
+    uint64_t queue_us;   /* from arrival to the start of work */
+    uint64_t project_us; /* of the query */
+    uint64_t score_us;   /* from the start of its first block on */
+    struct pr_hits hits; /* over all these shards; at most as many as images were scored */
 };
 
 /* Errors: CM_EFORMAT or CM_ELIMIT (a field that breaks the rules above, or names that take more

@@ -40,14 +40,24 @@ static struct co_gather *get_once(struct sim *sim, const struct sim_conn *from,
 
 /* --- bugs of the coordinator ------------------------------------------------------------------ */
 
-/* Another search for which this process owes the shard. */
-static const struct sim_ask *next_ask(const struct sim *sim, uint64_t process, uint32_t shard)
+/* Does the process of this search owe all shards of a result? */
+static bool owes(const struct sim_ask *ask, const struct pr_result *result)
 {
-    for (unsigned i = 0; i < sim->ledger.asks_count; i++) {
-        const struct sim_ask *ask = &sim->ledger.asks[i];
-        if (ask->process == process && ask->shards >> shard & 1 && ask->results_count[shard] == 0)
-            return ask;
+    for (size_t i = 0; i < result->shards_count; i++) {
+        uint32_t shard = result->shards[i].shard.v;
+        if (!(ask->shards >> shard & 1) || ask->results_count[shard] > 0)
+            return false;
     }
+    return true;
+}
+
+/* Another search for which this process owes the shards. */
+static const struct sim_ask *next_ask(const struct sim *sim, uint64_t process,
+                                      const struct pr_result *result)
+{
+    for (unsigned i = 0; i < sim->ledger.asks_count; i++)
+        if (sim->ledger.asks[i].process == process && owes(&sim->ledger.asks[i], result))
+            return &sim->ledger.asks[i];
     return NULL;
 }
 
@@ -59,7 +69,7 @@ static unsigned late_result(struct sim *sim, const struct sim_conn *from, struct
     if (m->envelope.type != PR_RESULT || co_find_open(sim->co.core, m->envelope.id))
         return 1;
     CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
-    const struct sim_ask *ask = next_ask(sim, from->process, result.shard.v);
+    const struct sim_ask *ask = next_ask(sim, from->process, &result);
     if (ask) {
         result.id.v = ask->id;
         repack(m, pr_result_pack(&result, &packed, &e), &packed);
@@ -76,8 +86,10 @@ static unsigned result_twice(struct sim *sim, const struct sim_conn *from, struc
         return 1;
     struct co_gather *g = get_once(sim, from, m);
     CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
-    struct co_slot *slot = g ? &g->slots[result.shard.v] : NULL;
-    if (slot && slot->closed && slot->part != CO_NO_PART) {
+    for (size_t i = 0; g && i < result.shards_count; i++) {
+        struct co_slot *slot = &g->slots[result.shards[i].shard.v];
+        if (!slot->closed || slot->part == CO_NO_PART)
+            continue;
         slot->closed = false;
         g->slots_open++;
         g->parts[slot->part].open++;
@@ -86,15 +98,15 @@ static unsigned result_twice(struct sim *sim, const struct sim_conn *from, struc
     return g != NULL;
 }
 
-/* Takes a RESULT in as if its slot had not been given to another worker. */
+/* Takes a RESULT for one shard in as if its slot had not been given to another worker. */
 static void take_declined(struct co_gather *g, uint32_t part, const struct pr_result *result)
 {
-    struct co_slot *slot = &g->slots[result->shard.v], now = *slot;
+    struct co_slot *slot = &g->slots[result->shards[0].shard.v], now = *slot;
     struct co_part owing = g->parts[part];
     uint32_t slots_open = g->slots_open, homeless = g->homeless;
     struct cm_error e;
     *slot = (struct co_slot){.part = part, .images = now.images};
-    CM_ASSERT(co_gather_on_result(g, owing.member, g->numeric_class, result, &e) == CM_OK);
+    CM_ASSERT(co_gather_on_result(g, g->numeric_class, result, &e) == CM_OK);
     *slot = now;
     g->parts[part] = owing;
     g->slots_open = slots_open;
@@ -109,10 +121,11 @@ static unsigned retry_twice(struct sim *sim, const struct sim_conn *from, struct
     if (m->envelope.type != PR_RESULT || !g)
         return 1;
     CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
-    struct co_slot *slot = &g->slots[result.shard.v];
+    struct co_slot *slot = &g->slots[result.shards[0].shard.v];
     uint32_t part = slot->part;
     g = get_once(sim, from, m);
-    if (g && part != CO_NO_PART && slot->part != part && !slot->closed)
+    bool alone = result.shards_count == 1;
+    if (g && alone && part != CO_NO_PART && slot->part != part && !slot->closed)
         take_declined(g, part, &result);
     pr_result_fini(&result);
     return 0;
@@ -282,9 +295,11 @@ static unsigned rival_counts(struct sim *sim, const struct sim_conn *from, struc
         return 1;
     CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
     uint32_t member = co_members_find(&sim->co.core->members, &from->peer);
-    struct co_slot *slot = &g->slots[result.shard.v];
-    uint32_t part = co_gather_part_of(g, result.shard.v, member);
-    if (slot->closed && part != CO_NO_PART && slot->second != CO_NO_PART) {
+    for (size_t i = 0; i < result.shards_count; i++) {
+        struct co_slot *slot = &g->slots[result.shards[i].shard.v];
+        uint32_t part = co_gather_part_of(g, result.shards[i].shard.v, member);
+        if (!slot->closed || part == CO_NO_PART || slot->second == CO_NO_PART)
+            continue;
         slot->closed = false;
         g->slots_open++;
         g->parts[slot->part].open++;
@@ -347,9 +362,9 @@ static unsigned overclaim(struct sim *sim, struct sim_worker *w, struct sim_mess
     if (m->envelope.type != PR_RESULT)
         return 1;
     CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
-    if (result.reason && result.images_scored > 0) {
+    if (result.reason && result.shards[0].images_scored > 0) {
         result.reason = PR_REASON_NONE;
-        result.images_scored = result.images;
+        result.shards[0].images_scored = result.shards[0].images;
         repack(m, pr_result_pack(&result, &packed, &e), &packed);
     }
     pr_result_fini(&result);

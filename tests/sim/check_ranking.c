@@ -81,19 +81,34 @@ static uint64_t count_bits(uint64_t bits)
 
 /* --- RESULT ----------------------------------------------------------------------------------- */
 
-/* Is it what these threads scored for this search? */
+/* Is one shard of a result as the threads scored it? */
+static bool is_true_shard(const struct sim *sim, const struct pr_result *r,
+                          const struct pr_scored *shard, const struct index *x, uint64_t images)
+{
+    uint32_t s = shard->shard.v;
+    uint64_t whole = sim_plan_whole(&sim->plan, s);
+    bool empty = shard->images_scored == 0;
+    return count_bits(images) == shard->images_scored && agrees(sim, x, s, images) &&
+           shard->overflowed == count_overflowed(sim, x->number, s, images) &&
+           (shard->images == count_bits(whole) || (empty && shard->images == 0)) &&
+           (r->reason == PR_REASON_NONE) == (images == whole);
+}
+
+/* Is it what these threads scored for this search, in these shards and no others? */
 static bool is_true_result(const struct sim *sim, const struct pr_result *r,
                            const struct sim_scored *scored)
 {
     struct index x;
-    uint64_t images = scored->images[r->shard.v], whole = sim_plan_whole(&sim->plan, r->shard.v);
-    bool empty = r->images_scored == 0;
-    return count_bits(images) == r->images_scored &&
-           make_index(sim, &x, scored->number, &r->hits, scored->k) &&
-           agrees(sim, &x, r->shard.v, images) &&
-           r->overflowed == count_overflowed(sim, scored->number, r->shard.v, images) &&
-           (r->images == count_bits(whole) || (empty && r->images == 0)) &&
-           (r->reason == PR_REASON_NONE) == (images == whole);
+    uint64_t all = 0;
+    if (!make_index(sim, &x, scored->number, &r->hits, scored->k))
+        return false;
+    for (size_t i = 0; i < r->shards_count; i++) {
+        const struct pr_scored *shard = &r->shards[i];
+        if (!is_true_shard(sim, r, shard, &x, scored->images[shard->shard.v]))
+            return false;
+        all += shard->images_scored;
+    }
+    return r->hits.count == (all < scored->k ? all : scored->k);
 }
 
 static void check_result(struct sim *sim, const struct sim_worker *w, struct sim_message *m)
@@ -109,12 +124,12 @@ static void check_result(struct sim *sim, const struct sim_worker *w, struct sim
             found = &w->scored[i];
     if (!found)
         sim_fail(sim,
-                 "%s sends a RESULT for shard %u of search %" PRIu64 " over %" PRIu64
-                 " images with %zu hits, which is not what it scored",
-                 w->host.name, result.shard.v, result.id.v, result.images_scored,
-                 result.hits.count);
+                 "%s sends a RESULT for shard %u and %zu others of search %" PRIu64 " over %" PRIu64
+                 " images there with %zu hits, which is not what it scored",
+                 w->host.name, result.shards[0].shard.v, result.shards_count - 1, result.id.v,
+                 result.shards[0].images_scored, result.hits.count);
     else
-        m->scored = found->images[result.shard.v];
+        m->scored = found->images[result.shards[0].shard.v];
     pr_result_fini(&result);
 }
 

@@ -183,16 +183,20 @@ unsigned sim_ledger_ask(struct sim *sim, const struct cm_peer *to, const struct 
     return (unsigned)__builtin_popcount(shards);
 }
 
+/* Several shards in one RESULT were all scored whole, or not at all. */
 static void note_result(struct sim *sim, uint64_t process, const struct sim_message *m)
 {
     struct pr_result result;
     struct cm_error e;
     CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
-    uint32_t shard = result.shard.v;
-    struct sim_ask *ask = sim_ledger_find(&sim->ledger, result.id.v, process, shard);
+    for (size_t i = 0; i < result.shards_count; i++) {
+        uint32_t shard = result.shards[i].shard.v;
+        struct sim_ask *ask = sim_ledger_find(&sim->ledger, result.id.v, process, shard);
+        if (ask && ask->results_count[shard] < SIM_RESULTS_MAX)
+            ask->results[shard][ask->results_count[shard]++] =
+                result.reason == PR_REASON_NONE ? sim_plan_whole(&sim->plan, shard) : m->scored;
+    }
     pr_result_fini(&result);
-    if (ask && ask->results_count[shard] < SIM_RESULTS_MAX)
-        ask->results[shard][ask->results_count[shard]++] = m->scored;
 }
 
 void sim_ledger_note(struct sim *sim, const struct cm_peer *from, uint64_t process,

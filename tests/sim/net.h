@@ -35,7 +35,7 @@ struct sim_message {
     struct cm_bytes header;
     struct cm_blob *payload; /* a reference, or NULL */
     uint64_t due_ns;
-    uint64_t scored; /* of a RESULT: the images of the shard that it is about, a bit each */
+    uint64_t scored; /* of a RESULT: the images scored of its first shard, a bit each */
 };
 
 /* Messages in order of arrival. */

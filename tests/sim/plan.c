@@ -45,6 +45,7 @@ static void draw_places(struct sim_plan *p, struct test_random *r)
             .credits = (uint32_t)ONE_OF(r, 1, 2, 3, 5, CM_WORKER_CREDITS),
             .jobs = (uint32_t)between(r, 1, 4),
             .job_ns = ONE_OF(r, 1, 4, 15) * SIM_MS,
+            .result_every_ns = ONE_OF(r, 0, 5, 50) * SIM_MS,
             .start_ns = test_random_below(r, 4) ? 0 : between(r, 0, 10000) * SIM_MS,
         };
     }

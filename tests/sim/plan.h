@@ -25,7 +25,8 @@ enum {
 struct sim_place {
     uint32_t shards; /* held, or on its disk to begin with: a bit each */
     uint32_t credits, jobs;
-    uint64_t job_ns;   /* one job's time, at most */
+    uint64_t job_ns; /* one job's time, at most */
+    uint64_t result_every_ns;
     uint64_t start_ns; /* when its first process starts */
 };
 

@@ -143,6 +143,7 @@ void sim_worker_start(struct sim *sim, unsigned index, unsigned place)
         .threads = 1,
         .jobs = sim->plan.places[place].jobs,
         .credits = sim->plan.places[place].credits,
+        .result_every_ns = sim->plan.places[place].result_every_ns,
         .packed_bytes = PACKED_BYTES,
         .placed = sim->plan.places_shards,
         .held = list,

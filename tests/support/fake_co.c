@@ -306,16 +306,21 @@ void fake_co_score(struct fake_co *f, const char *node, uint64_t id, uint32_t sh
     struct pr_hit items[FAKE_SHARD_IMAGES];
     char names[FAKE_SHARD_IMAGES][FAKE_NAME_BYTES];
     memset(covered + shard * FAKE_SHARD_IMAGES, 1, FAKE_SHARD_IMAGES);
+    struct pr_scored scored = {
+        .shard = {shard}, .images_scored = FAKE_SHARD_IMAGES, .images = FAKE_SHARD_IMAGES};
     struct pr_result result = {
-        .id = {id},
-        .shard = {shard},
-        .images_scored = FAKE_SHARD_IMAGES,
-        .images = FAKE_SHARD_IMAGES,
-        .hits = {.items = items},
-    };
+        .id = {id}, .shards = &scored, .shards_count = 1, .hits = {.items = items}};
     result.hits.count = fake_ranking(query, covered, sizeof covered, k, best);
     for (size_t i = 0; i < result.hits.count; i++)
         items[i] = (struct pr_hit){best[i], fake_meta(best[i].image, names[i])};
+    fake_co_result(f, node, &result);
+}
+
+void fake_co_decline(struct fake_co *f, const char *node, uint64_t id, uint32_t shard,
+                     enum pr_reason reason)
+{
+    struct pr_scored scored = {.shard = {shard}, .images = FAKE_SHARD_IMAGES};
+    struct pr_result result = {.id = {id}, .reason = reason, .shards = &scored, .shards_count = 1};
     fake_co_result(f, node, &result);
 }
 

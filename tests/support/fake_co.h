@@ -91,10 +91,13 @@ void fake_co_query_as(struct fake_co *f, const char *client, const struct pr_que
 void fake_co_evaluate(struct fake_co *f, const char *client, uint64_t id, int64_t pid,
                       int32_t camid, bool want_scores);
 
-/* `node` answers for one shard of search `id`: all of it, as fake_score has it for query `query`;
- * or as given. */
+/* `node` answers for one shard of search `id`: all of it, as fake_score has it for query `query`.
+ */
 void fake_co_score(struct fake_co *f, const char *node, uint64_t id, uint32_t shard, uint64_t query,
                    uint32_t k);
+/* It does not score it. */
+void fake_co_decline(struct fake_co *f, const char *node, uint64_t id, uint32_t shard,
+                     enum pr_reason reason);
 void fake_co_result(struct fake_co *f, const char *node, const struct pr_result *result);
 
 /* Takes the next message to `name`, which must be of that type. The caller calls pr_..._fini. */

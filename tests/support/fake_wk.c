@@ -161,6 +161,7 @@ void fake_wk_init(struct fake_wk *f, const struct fake_wk_options *o, uint64_t *
         .threads = 1,
         .jobs = o->jobs,
         .credits = o->credits,
+        .result_every_ns = o->result_every_ns,
         .packed_bytes = FAKE_PACKED_BYTES,
         .placed = o->placed,
         .held = &f->held[o->first_shard],

@@ -37,6 +37,7 @@ struct fake_wk_options {
     uint32_t images_per_block;
     uint32_t jobs;
     uint32_t credits;
+    uint64_t result_every_ns; /* 0: a RESULT for each shard, at once */
     bool placed;
 };
 

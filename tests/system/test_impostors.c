@@ -63,15 +63,17 @@ static void join(struct test_cluster *c, struct test_peer *p)
 }
 
 /* A true RESULT for the search `id`: our images with the scores -100, -101 and -102. */
-static struct pr_result true_result(uint64_t id, struct pr_hit hits[SHARD_IMAGES])
+static struct pr_result true_result(uint64_t id, struct pr_scored *scored,
+                                    struct pr_hit hits[SHARD_IMAGES])
 {
+    *scored =
+        (struct pr_scored){.shard = {OURS}, .images_scored = SHARD_IMAGES, .images = SHARD_IMAGES};
     for (unsigned i = 0; i < SHARD_IMAGES; i++)
         hits[i] = (struct pr_hit){{-100.0f - (float)i, OURS * SHARD_IMAGES + i}, {.name = "ours"}};
     return (struct pr_result){
         .id = {id},
-        .shard = {OURS},
-        .images_scored = SHARD_IMAGES,
-        .images = SHARD_IMAGES,
+        .shards = scored,
+        .shards_count = 1,
         .hits = {.items = hits, .count = SHARD_IMAGES},
     };
 }
@@ -88,21 +90,22 @@ static void say_result(struct test_peer *p, const struct pr_result *r)
 static json_int_t lie(struct test_peer *p, uint64_t id)
 {
     struct pr_hit hits[SHARD_IMAGES];
+    struct pr_scored scored;
     struct pr_buffer packed;
     struct cm_error e;
-    struct pr_result r = true_result(id, hits);
-    r.shard.v = 77; /* no such shard */
+    struct pr_result r = true_result(id, &scored, hits);
+    scored.shard.v = 77; /* no such shard */
     say_result(p, &r);
-    r = true_result(id, hits);
-    r.images = 1000; /* not its size */
+    r = true_result(id, &scored, hits);
+    scored.images = 1000; /* not its size */
     r.reason = PR_REASON_DEADLINE;
     say_result(p, &r);
-    r = true_result(id, hits);
+    r = true_result(id, &scored, hits);
     hits[1].hit.image = 0; /* an image of another shard */
     say_result(p, &r);
     hits[1].hit.image = UINT64_C(1) << 39;
     say_result(p, &r);
-    r = true_result(id, hits);
+    r = true_result(id, &scored, hits);
     hits[0].hit.score = 3.0f;
     cr_assert_eq(pr_result_pack(&r, &packed, &e), CM_OK, "%s", e.text);
     unsigned char *score = memmem(packed.data, packed.size, "\xca\x40\x40\0\0", 5);
@@ -110,12 +113,12 @@ static json_int_t lie(struct test_peer *p, uint64_t id)
     memcpy(score, "\xca\x7f\xc0\0\0", 5); /* not a number */
     test_peer_say_packed(p, &packed);
     json_int_t garbage = 5;
-    r = true_result(id, hits);
-    r.shard.v = 0; /* somebody else's: sound in itself, dropped */
+    r = true_result(id, &scored, hits);
+    scored.shard.v = 0; /* somebody else's: sound in itself, dropped */
     for (unsigned i = 0; i < SHARD_IMAGES; i++)
         hits[i].hit.image = i;
     say_result(p, &r);
-    r = true_result(id + 12345, hits); /* a query that nobody asked */
+    r = true_result(id + 12345, &scored, hits); /* a query that nobody asked */
     say_result(p, &r);
     return garbage;
 }
@@ -129,6 +132,7 @@ Test(impostors, a_worker_that_lies)
     struct pr_search search;
     struct cm_error e;
     struct pr_hit hits[SHARD_IMAGES];
+    struct pr_scored scored;
     test_cluster_init(&c);
     test_import(&c, "g", &test_small, 1, SHARDS);
     test_coordinator_start(&c, "ipc", (const char *const[]){"--dead-after-ms", "600000", NULL});
@@ -142,7 +146,7 @@ Test(impostors, a_worker_that_lies)
     cr_assert_eq(m.count, 2, "a search comes with its map");
     cr_assert_eq(pr_search_unpack(test_message_header(&m), &search, &e), CM_OK, "%s", e.text);
     json_int_t garbage = lie(&p, search.id.v);
-    struct pr_result truth = true_result(search.id.v, hits);
+    struct pr_result truth = true_result(search.id.v, &scored, hits);
     say_result(&p, &truth);
     say_result(&p, &truth); /* twice: the second is late */
     cr_assert_eq(test_finish(&r, TEST_RUN_MS), 0, "%s", r.err);
@@ -290,24 +294,27 @@ static void take_result(struct test_peer *p, struct pr_result *r)
 
 static void check_declined(struct test_peer *p)
 {
-    for (unsigned i = 0; i < 17; i++) {
+    for (size_t declined = 0; declined < 17;) {
         struct pr_result r;
         take_result(p, &r);
         cr_assert_eq(r.reason, PR_REASON_INTERNAL);
-        cr_assert_eq(r.images_scored, 0);
+        for (size_t i = 0; i < r.shards_count; i++)
+            cr_assert_eq(r.shards[i].images_scored, 0);
+        declined += r.shards_count;
         pr_result_fini(&r);
     }
 }
 
-/* Takes the three RESULTs of a sound search, and holds them against what `vitrine score` says. */
+/* Takes the RESULTs of a sound search, and holds them against what `vitrine score` says. */
 static void check_results(struct test_peer *p, const struct test_matrix *scores)
 {
     uint64_t images = 0;
-    for (unsigned i = 0; i < SHARDS; i++) {
+    while (images < IMAGES) {
         struct pr_result r;
         take_result(p, &r);
         cr_assert_eq(r.reason, PR_REASON_NONE);
-        images += r.images_scored;
+        for (size_t i = 0; i < r.shards_count; i++)
+            images += r.shards[i].images_scored;
         for (size_t h = 0; h < r.hits.count; h++) {
             const struct cm_hit *hit = &r.hits.items[h].hit;
             cr_assert(hit->score == (float)test_matrix_at(scores, 0, hit->image), "image %llu",

@@ -73,7 +73,7 @@ static void check_result(struct driver *d, const struct pr_result *r)
     if (r->reason != PR_REASON_NONE)
         return;
     CM_ASSERT(r->hits.count == K);
-    struct pr_hit *first = &d->best[r->id.v % QUERIES][r->shard.v];
+    struct pr_hit *first = &d->best[r->id.v % QUERIES][r->shards[0].shard.v];
     if (!first->meta.name)
         *first = (struct pr_hit){r->hits.items[0].hit, {.name = "seen"}};
     CM_ASSERT(memcmp(&first->hit.score, &r->hits.items[0].hit.score, sizeof(float)) == 0);

@@ -273,9 +273,7 @@ Test(co_evaluation, lies_are_told_apart)
     say_positives(&a, "w0", &m); /* garbage: image 35 is not there */
     struct pr_counts_message c = {.id = {a.id}, .counts = {&one, 1}};
     fake_co_get_packed(&a.f, "w0", pr_counts_pack(&c, &packed, NULL), &packed, NULL); /* too soon */
-    struct pr_result result = {
-        .id = {a.id}, .shard = {0}, .reason = PR_REASON_DEADLINE, .images = FAKE_SHARD_IMAGES};
-    fake_co_result(&a.f, "w0", &result); /* it is no search */
+    fake_co_decline(&a.f, "w0", a.id, 0, PR_REASON_DEADLINE); /* it is no search */
     expect_garbage(&a.f, 3);
     tell_all(&a);
     tell(&a, "w0", 0); /* twice */

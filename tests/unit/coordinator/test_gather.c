@@ -96,15 +96,15 @@ static void take_split(struct co_gather *g, uint64_t query, uint32_t shard, uint
     char names[IMAGES][FAKE_NAME_BYTES];
     struct cm_error e;
     memset(covered + first, 1, count);
+    struct pr_scored scored = {.shard = {shard}, .images_scored = count, .images = count};
     struct pr_result result = {
-        .shard = {shard},
-        .images_scored = count,
-        .images = count,
+        .shards = &scored,
+        .shards_count = 1,
         .hits = {items, fake_ranking(query, covered, IMAGES, g->k, best), NULL},
     };
     for (size_t i = 0; i < result.hits.count; i++)
         items[i] = (struct pr_hit){best[i], fake_meta(best[i].image, names[i])};
-    cr_assert_eq(co_gather_on_result(g, 0, "c", &result, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(co_gather_on_result(g, "c", &result, &e), CM_OK, "%s", e.text);
 }
 
 static void split_once(struct test_random *seed)
@@ -200,11 +200,11 @@ Test(co_gather, a_late_result_is_dropped)
 static void spoilt(struct asked *a, uint32_t shard, uint64_t images, uint64_t image)
 {
     struct pr_hit hit = {{1.0f, image}, {.name = "x"}};
+    struct pr_scored scored = {.shard = {shard}, .images_scored = images, .images = images};
     struct pr_result result = {
         .id = {a->id},
-        .shard = {shard},
-        .images_scored = images,
-        .images = images,
+        .shards = &scored,
+        .shards_count = 1,
         .hits = {.items = &hit, .count = 1},
     };
     fake_co_result(&a->f, "w0", &result);
@@ -287,19 +287,16 @@ Test(co_gather, partial_results_count_what_they_scored)
     struct asked a;
     asked_init(&a, 5, 1000);
     struct pr_hit hit = {{-INFINITY, 7}, {.name = "x"}};
+    struct pr_scored scored = {.images_scored = 6, .images = FAKE_SHARD_IMAGES, .overflowed = 2};
     struct pr_result result = {
         .id = {a.id},
-        .shard = {0},
         .reason = PR_REASON_CORRUPT,
-        .images_scored = 6,
-        .images = FAKE_SHARD_IMAGES,
-        .overflowed = 2,
+        .shards = &scored,
+        .shards_count = 1,
         .hits = {.items = &hit, .count = 1},
     };
     fake_co_result(&a.f, "w0", &result);
-    result = (struct pr_result){
-        .id = {a.id}, .shard = {1}, .reason = PR_REASON_INTERNAL, .images = FAKE_SHARD_IMAGES};
-    fake_co_result(&a.f, "w0", &result);
+    fake_co_decline(&a.f, "w0", a.id, 1, PR_REASON_INTERNAL);
     fake_co_score(&a.f, "w0", a.id, 2, 1, 5);
     fake_co_score(&a.f, "w0", a.id, 3, 1, 5);
     struct pr_answer answer = fake_co_take_answer(&a.f, "client");
@@ -406,10 +403,11 @@ Test(co_gather, stages_are_timed)
     uint64_t id = fake_co_take(&f, "w0", PR_SEARCH).id.v;
     for (uint32_t s = 0; s < FAKE_SHARDS; s++) {
         f.now_ns += 10 * FAKE_MS;
+        struct pr_scored scored = {.shard = {s}, .images = FAKE_SHARD_IMAGES};
         struct pr_result result = {.id = {id},
-                                   .shard = {s},
                                    .reason = PR_REASON_DEADLINE,
-                                   .images = FAKE_SHARD_IMAGES,
+                                   .shards = &scored,
+                                   .shards_count = 1,
                                    .project_us = 100 - s,
                                    .score_us = 1000 + s};
         fake_co_result(&f, "w0", &result);
@@ -430,12 +428,12 @@ Test(co_gather, a_worker_may_decline)
 {
     struct asked a;
     asked_init(&a, 5, 60000);
-    struct pr_result result = {.id = {a.id}, .reason = PR_REASON_OVERLOAD};
-    for (uint32_t s = 0; s < FAKE_SHARDS; s++) {
-        result.shard.v = s;
-        result.images = s < 2 ? FAKE_SHARD_IMAGES : 0;
-        fake_co_result(&a.f, "w0", &result);
-    }
+    struct pr_scored scored[FAKE_SHARDS];
+    for (uint32_t s = 0; s < FAKE_SHARDS; s++)
+        scored[s] = (struct pr_scored){.shard = {s}, .images = s < 2 ? FAKE_SHARD_IMAGES : 0};
+    struct pr_result result = {
+        .id = {a.id}, .reason = PR_REASON_OVERLOAD, .shards = scored, .shards_count = FAKE_SHARDS};
+    fake_co_result(&a.f, "w0", &result);
     struct pr_answer answer = fake_co_take_answer(&a.f, "client");
     cr_assert_eq(answer.images_scored, 0);
     cr_assert_eq(answer.missing_count, FAKE_SHARDS);

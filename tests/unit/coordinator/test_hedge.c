@@ -216,11 +216,7 @@ Test(co_hedge, a_second_worker_that_declines_changes_nothing)
     struct scene s;
     struct pr_search again = scene_hedge(&s);
     for (size_t i = 0; i < 2; i++) {
-        struct pr_result declined = {.id = again.id,
-                                     .shard = again.shards[i],
-                                     .reason = PR_REASON_OVERLOAD,
-                                     .images = FAKE_SHARD_IMAGES};
-        fake_co_result(&s.f, "w1", &declined);
+        fake_co_decline(&s.f, "w1", again.id.v, again.shards[i].v, PR_REASON_OVERLOAD);
     }
     fake_co_sleep(&s.f, 500 * FAKE_MS);
     cr_assert_eq(s.f.sent.count, 0, "asked of the one that declined");
@@ -237,11 +233,7 @@ Test(co_hedge, one_that_declines_its_last_shard_is_told_to_stop)
     struct pr_search again = scene_hedge(&s);
     fake_co_score(&s.f, "w1", again.id.v, again.shards[0].v, 1000, 5);
     cr_assert_eq(s.f.sent.count, 0);
-    struct pr_result declined = {.id = s.of_w0.id,
-                                 .shard = again.shards[1],
-                                 .reason = PR_REASON_OVERLOAD,
-                                 .images = FAKE_SHARD_IMAGES};
-    fake_co_result(&s.f, "w0", &declined);
+    fake_co_decline(&s.f, "w0", s.of_w0.id.v, again.shards[1].v, PR_REASON_OVERLOAD);
     cr_assert_eq(take_cancel(&s, "w0"), s.of_w0.id.v);
     fake_co_score(&s.f, "w1", again.id.v, again.shards[1].v, 1000, 5);
     take_answer(&s, 1000);
@@ -369,11 +361,7 @@ Test(co_hedge, a_late_shard_and_a_homeless_one_wait_together)
     fake_co_join_with_credits(&s.f, "w1", 0, FAKE_SHARDS, 1);
     warm_up(&s);
     ask(&s, 1000);
-    struct pr_result declined = {.id = s.of_w0.id,
-                                 .shard = s.of_w0.shards[0],
-                                 .reason = PR_REASON_OVERLOAD,
-                                 .images = FAKE_SHARD_IMAGES};
-    fake_co_result(&s.f, "w0", &declined);
+    fake_co_decline(&s.f, "w0", s.of_w0.id.v, s.of_w0.shards[0].v, PR_REASON_OVERLOAD);
     fake_co_sleep(&s.f, 15 * FAKE_MS);
     cr_assert_eq(s.f.sent.count, 0, "w1 is full");
     score(&s, "w1", &s.of_w1, 1000);

@@ -411,18 +411,17 @@ Test(co_place, a_shard_that_cannot_be_read_is_got_again)
         init_two(&f, wanted);
         fake_co_query(&f, "client", 1, 3, 5000);
         struct pr_search search = fake_co_take_search(&f, "w0");
-        struct pr_result bad = {.id = search.id,
-                                .shard = search.shards[0],
-                                .reason = PR_REASON_CORRUPT,
-                                .images_scored = 4,
-                                .images = FAKE_SHARD_IMAGES};
+        struct pr_scored scored = {
+            .shard = search.shards[0], .images_scored = 4, .images = FAKE_SHARD_IMAGES};
+        struct pr_result bad = {
+            .id = search.id, .reason = PR_REASON_CORRUPT, .shards = &scored, .shards_count = 1};
         fake_co_result(&f, "w0", &bad);
         cr_assert_eq(test_mailbox_count(&f.sent, "w0", PR_PLACE), wanted - 1);
         cr_assert_eq(fake_co_logged(&f, "event=shard_corrupt"), wanted - 1);
         if (wanted == 2) {
-            cr_assert_eq(take_drop(&f, "w0"), bad.shard.v);
-            holds(&f, "w0", bad.shard.v, false, "");
-            cr_assert_eq(take_order(&f, "w0", "ipc://w1"), bad.shard.v);
+            cr_assert_eq(take_drop(&f, "w0"), scored.shard.v);
+            holds(&f, "w0", scored.shard.v, false, "");
+            cr_assert_eq(take_order(&f, "w0", "ipc://w1"), scored.shard.v);
         }
         pr_search_fini(&search);
         fake_co_fini(&f);

@@ -98,11 +98,8 @@ Test(co_retry, a_declined_shard_is_asked_of_another)
     struct scene s;
     scene_init(&s, 60000);
     for (size_t i = 0; i < 2; i++) {
-        struct pr_result declined = {.id = s.of_w0.id,
-                                     .shard = s.of_w0.shards[i],
-                                     .reason = i ? PR_REASON_CORRUPT : PR_REASON_OVERLOAD,
-                                     .images = FAKE_SHARD_IMAGES};
-        fake_co_result(&s.f, "w0", &declined);
+        fake_co_decline(&s.f, "w0", s.of_w0.id.v, s.of_w0.shards[i].v,
+                        i ? PR_REASON_CORRUPT : PR_REASON_OVERLOAD);
         struct pr_search again = fake_co_take_search(&s.f, "w1");
         cr_assert_eq(again.shards_count, 1);
         score(&s, "w1", &again);
@@ -122,17 +119,14 @@ Test(co_retry, tries_are_counted)
     scene_init(&s, 60000);
     score(&s, "w1", &s.of_w1);
     fake_co_score(&s.f, "w0", s.of_w0.id.v, s.of_w0.shards[0].v, 1, 5);
-    struct pr_result declined = {.id = s.of_w0.id,
-                                 .shard = s.of_w0.shards[1],
-                                 .reason = PR_REASON_INTERNAL,
-                                 .images = FAKE_SHARD_IMAGES};
+    uint64_t id = s.of_w0.id.v;
     for (const char *node = "w0"; !test_mailbox_count(&s.f.sent, "client", 0); tries++) {
-        fake_co_result(&s.f, node, &declined);
+        fake_co_decline(&s.f, node, id, s.of_w0.shards[1].v, PR_REASON_INTERNAL);
         node = node[1] == '0' ? "w1" : "w0";
         if (!test_mailbox_count(&s.f.sent, node, PR_SEARCH))
             continue;
         search = fake_co_take_search(&s.f, node);
-        declined.id = search.id;
+        id = search.id.v;
         pr_search_fini(&search);
     }
     cr_assert(tries > 2 && tries <= 16, "%u tries", tries);

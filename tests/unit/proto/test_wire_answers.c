@@ -59,36 +59,79 @@ static void round_trip_result(const struct pr_result *m)
     cr_assert_eq(pr_result_pack(m, &b, &e), CM_OK, "%s", e.text);
     cr_assert_eq(pr_result_unpack(pr_buffer_bytes(&b), &got, &e), CM_OK, "%s", e.text);
     pr_buffer_fini(&b);
-    cr_assert(got.id.v == m->id.v && got.epoch == m->epoch && got.shard.v == m->shard.v);
+    cr_assert(got.id.v == m->id.v && got.epoch == m->epoch);
     cr_assert_eq(got.reason, m->reason);
-    cr_assert_eq(got.images_scored, m->images_scored);
-    cr_assert_eq(got.images, m->images);
-    cr_assert_eq(got.overflowed, m->overflowed);
+    cr_assert_eq(got.shards_count, m->shards_count);
+    for (size_t i = 0; i < m->shards_count; i++) {
+        cr_assert_eq(got.shards[i].shard.v, m->shards[i].shard.v);
+        cr_assert_eq(got.shards[i].images_scored, m->shards[i].images_scored);
+        cr_assert_eq(got.shards[i].images, m->shards[i].images);
+        cr_assert_eq(got.shards[i].overflowed, m->shards[i].overflowed);
+    }
     cr_assert_eq(got.queue_us, m->queue_us);
     cr_assert_eq(got.project_us, m->project_us);
     cr_assert_eq(got.score_us, m->score_us);
     expect_same_hits(&got.hits, &m->hits);
     pr_result_fini(&got);
-    cr_assert(got.hits.items == NULL && got.hits.names == NULL);
+    cr_assert(got.shards == NULL && got.hits.items == NULL && got.hits.names == NULL);
 }
 
 Test(wire_result, both_ends_go_round)
 {
     struct pr_hit hits[2];
+    struct pr_scored shard = {{0}, 0, 0, 0};
     extreme_hits(hits);
-    struct pr_result m = {.reason = PR_REASON_INTERNAL};
+    struct pr_result m = {.reason = PR_REASON_INTERNAL, .shards = &shard, .shards_count = 1};
     round_trip_result(&m);
+    shard = (struct pr_scored){{CM_SHARDS_MAX - 1}, CM_IMAGES_MAX, CM_IMAGES_MAX, CM_IMAGES_MAX};
     m = (struct pr_result){.id = {UINT64_MAX},
                            .epoch = UINT64_MAX - 1,
-                           .shard = {CM_SHARDS_MAX - 1},
-                           .images_scored = CM_IMAGES_MAX,
-                           .images = CM_IMAGES_MAX,
-                           .overflowed = CM_IMAGES_MAX,
+                           .shards = &shard,
+                           .shards_count = 1,
                            .queue_us = UINT64_MAX,
                            .project_us = UINT64_MAX - 1,
                            .score_us = UINT64_MAX - 2,
                            .hits = {.items = hits, .count = 2}};
     round_trip_result(&m);
+}
+
+/* As many as there may be, each with as many images as there may be. */
+Test(wire_result, all_shards_of_the_largest_gallery_go_round)
+{
+    struct pr_scored *shards = calloc(CM_SHARDS_MAX + 1, sizeof *shards);
+    cr_assert(shards != NULL);
+    for (uint32_t i = 0; i <= CM_SHARDS_MAX; i++)
+        shards[i] = (struct pr_scored){{i}, CM_IMAGES_MAX, CM_IMAGES_MAX, i};
+    struct pr_result m = {.shards = shards, .shards_count = CM_SHARDS_MAX};
+    round_trip_result(&m);
+    m.shards_count++;
+    expect_refused(pr_result_pack(&m, &b, &e), CM_ELIMIT, "number of shards is 65537");
+    free(shards);
+}
+
+Test(wire_result, shards_ascend_and_share_a_ranking_only_if_whole)
+{
+    struct pr_scored shards[] = {{{3}, 5, 5, 0}, {{4}, 6, 6, 0}};
+    struct pr_result m = {.shards = shards};
+    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT, "number of shards is 0");
+    m.shards_count = 2;
+    round_trip_result(&m);
+    shards[1].shard.v = 3;
+    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT, "shard 3 comes after shard 3");
+    shards[1].shard.v = 2;
+    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT, "shard 2 comes after shard 3");
+    shards[1].shard.v = 4;
+    shards[0].images_scored = shards[1].images_scored = 0;
+    m.reason = PR_REASON_DEADLINE;
+    round_trip_result(&m);
+    shards[1].images_scored = 1;
+    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT,
+                   "2 shards share a ranking, and are not whole: deadline");
+    m.shards++;
+    m.shards_count = 1;
+    round_trip_result(&m);
+    shards[1].overflowed = 2;
+    expect_refused(pr_result_pack(&m, &b, &e), CM_ELIMIT, "shard 4: overflowed is 2");
 }
 
 Test(wire_result, ten_thousand_hits_go_round)
@@ -98,9 +141,9 @@ Test(wire_result, ten_thousand_hits_go_round)
     for (size_t i = 0; i <= CM_K_MAX; i++)
         hits[i] = (struct pr_hit){{.score = -(float)i, .image = CM_K_MAX - i},
                                   {.pid = (int64_t)i, .name = "1501_c6s1_000451_03.jpg"}};
-    struct pr_result m = {.images_scored = CM_K_MAX + 1,
-                          .images = CM_K_MAX + 1,
-                          .hits = {.items = hits, .count = CM_K_MAX}};
+    struct pr_scored shard = {{0}, CM_K_MAX + 1, CM_K_MAX + 1, 0};
+    struct pr_result m = {
+        .shards = &shard, .shards_count = 1, .hits = {.items = hits, .count = CM_K_MAX}};
     round_trip_result(&m);
     m.hits.count++;
     expect_refused(pr_result_pack(&m, &b, &e), CM_ELIMIT, "number of hits is 10001");
@@ -112,32 +155,38 @@ Test(wire_result, ten_thousand_hits_go_round)
     free(hits);
 }
 
+static void expect_shard_refused(enum pr_reason reason, struct pr_scored shard, enum cm_err rc,
+                                 const char *text)
+{
+    struct pr_result m = {.reason = reason, .shards = &shard, .shards_count = 1};
+    expect_refused(pr_result_pack(&m, &b, &e), rc, text);
+}
+
 Test(wire_result, each_rule_of_coverage_holds)
 {
-    struct pr_result m = {.reason = PR_REASON_NONE, .images_scored = 4, .images = 5};
-    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT,
-                   "4 of 5 images scored does not go with reason \"none\"");
-    m = (struct pr_result){.reason = PR_REASON_DEADLINE, .images_scored = 5, .images = 5};
-    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT, "does not go with reason \"deadline\"");
-    m = (struct pr_result){.reason = PR_REASON_NONE};
-    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT, "0 of 0 images scored");
-    m = (struct pr_result){.reason = PR_REASON_CORRUPT, .images_scored = 6, .images = 5};
-    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT, "6 images scored of only 5");
-    m = (struct pr_result){.reason = 7, .images = 5};
-    expect_refused(pr_result_pack(&m, &b, &e), CM_EFORMAT, "unknown reason 7");
-    m = (struct pr_result){.reason = PR_REASON_DEADLINE, .images = CM_IMAGES_MAX + 1};
-    expect_refused(pr_result_pack(&m, &b, &e), CM_ELIMIT, "images is 1099511627777");
-    m = (struct pr_result){.images_scored = 5, .images = 5, .overflowed = 6};
-    expect_refused(pr_result_pack(&m, &b, &e), CM_ELIMIT, "overflowed is 6");
-    m = (struct pr_result){.images_scored = 5, .images = 5, .shard = {CM_SHARDS_MAX}};
-    expect_refused(pr_result_pack(&m, &b, &e), CM_ELIMIT, "shard is 65536");
+    expect_shard_refused(PR_REASON_NONE, (struct pr_scored){{1}, 4, 5, 0}, CM_EFORMAT,
+                         "4 of 5 images scored does not go with reason \"none\"");
+    expect_shard_refused(PR_REASON_DEADLINE, (struct pr_scored){{1}, 5, 5, 0}, CM_EFORMAT,
+                         "does not go with reason \"deadline\"");
+    expect_shard_refused(PR_REASON_NONE, (struct pr_scored){{1}, 0, 0, 0}, CM_EFORMAT,
+                         "0 of 0 images scored");
+    expect_shard_refused(PR_REASON_CORRUPT, (struct pr_scored){{1}, 6, 5, 0}, CM_EFORMAT,
+                         "6 images scored of only 5");
+    expect_shard_refused(7, (struct pr_scored){{1}, 0, 5, 0}, CM_EFORMAT, "unknown reason 7");
+    expect_shard_refused(PR_REASON_DEADLINE, (struct pr_scored){{1}, 0, CM_IMAGES_MAX + 1, 0},
+                         CM_ELIMIT, "images is 1099511627777");
+    expect_shard_refused(PR_REASON_NONE, (struct pr_scored){{1}, 5, 5, 6}, CM_ELIMIT,
+                         "shard 1: overflowed is 6");
+    expect_shard_refused(PR_REASON_NONE, (struct pr_scored){{CM_SHARDS_MAX}, 5, 5, 0}, CM_ELIMIT,
+                         "shard is 65536");
     cr_assert_str_eq(pr_reason_name(PR_REASON_WORKER_LOST), "worker-lost");
 }
 
 Test(wire_result, each_rule_of_hits_holds)
 {
     struct pr_hit hits[2] = {{{1.0f, 5}, {.name = "a"}}, {{0.5f, 4}, {.name = "b"}}};
-    struct pr_result m = {.images_scored = 2, .images = 2, .hits = {.items = hits, .count = 2}};
+    struct pr_scored shard = {{0}, 2, 2, 0};
+    struct pr_result m = {.shards = &shard, .shards_count = 1, .hits = {.items = hits, .count = 2}};
     round_trip_result(&m);
     hits[1].hit = (struct cm_hit){1.0f, 6}; /* a tie goes to the lower id */
     round_trip_result(&m);
@@ -157,7 +206,7 @@ Test(wire_result, each_rule_of_hits_holds)
     hits[0].hit.score = 1;
     hits[1].meta.name = "";
     expect_refused(pr_result_pack(&m, &b, &e), CM_ELIMIT, "1 to 4096 fit");
-    m.images_scored = m.images = 1;
+    shard.images_scored = shard.images = 1;
     expect_refused(pr_result_pack(&m, &b, &e), CM_ELIMIT, "number of hits is 2");
 }
 

@@ -126,14 +126,12 @@ static enum cm_err pack_search(struct pr_buffer *out, struct cm_error *e)
 
 static enum cm_err pack_result(struct pr_buffer *out, struct cm_error *e)
 {
+    struct pr_scored shards[] = {{{7}, 2048, 2048, 1}, {{9}, 4000, 4000, 0}};
     struct pr_result m = {
         .id = {77},
         .epoch = 4,
-        .shard = {7},
-        .reason = PR_REASON_DEADLINE,
-        .images_scored = 2048,
-        .images = 4000,
-        .overflowed = 1,
+        .shards = shards,
+        .shards_count = 2,
         .queue_us = 120,
         .project_us = 900,
         .score_us = 2480000,

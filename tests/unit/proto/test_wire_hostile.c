@@ -171,14 +171,27 @@ Test(wire_hostile, searches)
     expect_refused(&w, CM_EFORMAT, "message header claims 4294967295 more values");
 }
 
-/* A complete RESULT of `images` images up to its list of hits. */
+/* A complete RESULT for shard 0 up to its list of hits. */
+static void open_scored(struct pr_writer *w, enum pr_reason reason, uint64_t scored,
+                        uint64_t images, size_t hits)
+{
+    pr_writer_open(w, PR_RESULT, (struct cm_query_id){1}, 0, 6, NULL);
+    pr_write_key(w, 16);
+    pr_write_list(w, 1);
+    pr_write_list(w, 4);
+    pr_write_u64(w, 0);
+    pr_write_u64(w, scored);
+    pr_write_u64(w, images);
+    pr_write_u64(w, 0);
+    for (uint32_t key = 17; key <= 20; key++)
+        pr_put_u64(w, key, key == 17 ? reason : 0);
+    pr_write_key(w, 21);
+    pr_write_list(w, hits);
+}
+
 static void open_result(struct pr_writer *w, uint64_t images, size_t hits)
 {
-    pr_writer_open(w, PR_RESULT, (struct cm_query_id){1}, 0, 9, NULL);
-    for (uint32_t key = 16; key <= 23; key++)
-        pr_put_u64(w, key, key == 18 || key == 19 ? images : 0);
-    pr_write_key(w, 24);
-    pr_write_list(w, hits);
+    open_scored(w, PR_REASON_NONE, images, images, hits);
 }
 
 static void write_hit(struct pr_writer *w, uint64_t image, float score, const char *name)
@@ -305,11 +318,7 @@ Test(wire_hostile, coverage_that_does_not_add_up)
     struct pr_writer w;
     open_result(&w, 0, 0);
     expect_refused(&w, CM_EFORMAT, "0 of 0 images scored does not go with reason \"none\"");
-    pr_writer_open(&w, PR_RESULT, (struct cm_query_id){1}, 0, 9, NULL);
-    for (uint32_t key = 16; key <= 23; key++)
-        pr_put_u64(&w, key, key == 17 ? PR_REASON_DEADLINE : key == 18 ? 6 : key == 19 ? 5 : 0);
-    pr_write_key(&w, 24);
-    pr_write_list(&w, 0);
+    open_scored(&w, PR_REASON_DEADLINE, 6, 5, 0);
     expect_refused(&w, CM_EFORMAT, "6 images scored of only 5");
 }
 

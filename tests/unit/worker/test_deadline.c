@@ -57,17 +57,17 @@ Test(wk_deadline, expired_it_ends_with_the_block_in_hand)
     cr_assert_eq(f.jobs_out, 3, "no further block is handed out");
     fake_wk_finish_all(&f);
     struct pr_result r = fake_wk_take_result(&f);
+    cr_assert_eq(r.shards_count, FAKE_SHARDS - 1, "those of which nothing is scored: together");
+    for (uint32_t i = 0; i < FAKE_SHARDS - 1; i++)
+        cr_assert_eq(r.shards[i].images_scored, 0);
+    pr_result_fini(&r);
+    r = fake_wk_take_result(&f);
     cr_assert_eq(r.reason, PR_REASON_DEADLINE);
-    cr_assert_eq(r.images_scored, 4, "the block in hand counts");
+    cr_assert_eq(r.shards[0].images_scored, 4, "the block in hand counts");
     cr_assert_eq(r.hits.count, 4);
     for (size_t i = 0; i < 4; i++)
         cr_assert(r.hits.items[i].hit.score == fake_score(1, r.hits.items[i].hit.image));
     pr_result_fini(&r);
-    for (uint32_t shard = 1; shard < FAKE_SHARDS; shard++) {
-        r = fake_wk_take_result(&f);
-        cr_assert_eq(r.images_scored, 0);
-        pr_result_fini(&r);
-    }
     cr_assert(wk_idle(f.core));
     expect_work(&f, 1, 0, 1);
     fake_wk_fini(&f);
@@ -83,13 +83,12 @@ Test(wk_deadline, expired_in_the_queue_it_is_never_projected)
     fake_wk_search(&f, 2, 5, 100000, 0, 2);
     f.own_ns += 100 * MS;
     fake_wk_finish_block(&f, 0, 0);
-    for (uint32_t shard = 0; shard < 2; shard++) {
-        struct pr_result r = fake_wk_take_result(&f);
-        cr_assert_eq(r.id.v, 2);
-        cr_assert_eq(r.reason, PR_REASON_DEADLINE);
-        cr_assert_eq(r.images_scored, 0);
-        pr_result_fini(&r);
-    }
+    struct pr_result r = fake_wk_take_result(&f);
+    cr_assert_eq(r.id.v, 2);
+    cr_assert_eq(r.reason, PR_REASON_DEADLINE);
+    cr_assert_eq(r.shards_count, 2);
+    cr_assert(r.shards[0].images_scored == 0 && r.shards[1].images_scored == 0);
+    pr_result_fini(&r);
     cr_assert_eq(f.jobs[0]->kind, WK_JOB_SCORE, "the other goes on");
     fake_wk_finish_all(&f);
     fake_wk_take(&f, PR_RESULT);

@@ -68,9 +68,10 @@ static void expect_search(struct fake_wk *f, uint64_t query, uint32_t shard, boo
     fake_wk_search(f, query, 5, LONG_US, shard, 1);
     fake_wk_finish_all(f);
     struct pr_result r = fake_wk_take_result(f);
-    cr_assert_eq(r.shard.v, shard);
-    cr_assert_eq(r.images_scored, served ? FAKE_SHARD_IMAGES : 0);
-    cr_assert_eq(r.images, served ? FAKE_SHARD_IMAGES : 0, "one that is not here has no images");
+    cr_assert_eq(r.shards[0].shard.v, shard);
+    cr_assert_eq(r.shards[0].images_scored, served ? FAKE_SHARD_IMAGES : 0);
+    cr_assert_eq(r.shards[0].images, served ? FAKE_SHARD_IMAGES : 0,
+                 "one that is not here has no images");
     cr_assert_eq(r.reason, served ? PR_REASON_NONE : PR_REASON_INTERNAL);
     cr_assert_eq(r.hits.count, served ? 5 : 0);
     for (size_t i = 0; i < r.hits.count; i++)
@@ -192,13 +193,13 @@ Test(wk_place, lets_go_under_a_search)
     fake_wk_search(&f, 2, 5, LONG_US, 0, 1);
     struct pr_result declined = fake_wk_take_result(&f);
     cr_assert_eq(declined.id.v, 2);
-    cr_assert_eq(declined.images, 0);
+    cr_assert_eq(declined.shards[0].images, 0);
     pr_result_fini(&declined);
     fake_wk_finish_all(&f);
     struct pr_result r = fake_wk_take_result(&f);
     cr_assert_eq(r.id.v, 1);
-    cr_assert_eq(r.shard.v, 0);
-    cr_assert_eq(r.images_scored, FAKE_SHARD_IMAGES);
+    cr_assert_eq(r.shards[0].shard.v, 0);
+    cr_assert_eq(r.shards[0].images_scored, FAKE_SHARD_IMAGES);
     cr_assert_eq(r.hits.count, 5);
     pr_result_fini(&r);
     cr_assert_eq(f.releases, 1);
@@ -206,8 +207,8 @@ Test(wk_place, lets_go_under_a_search)
     cr_assert_eq(holds.shard.v, 0);
     cr_assert_eq(holds.images, 0);
     r = fake_wk_take_result(&f);
-    cr_assert_eq(r.shard.v, 1);
-    cr_assert_eq(r.images_scored, FAKE_SHARD_IMAGES);
+    cr_assert_eq(r.shards[0].shard.v, 1);
+    cr_assert_eq(r.shards[0].images_scored, FAKE_SHARD_IMAGES);
     pr_result_fini(&r);
     fake_wk_fini(&f);
 }
@@ -240,7 +241,7 @@ Test(wk_place, lets_go_after_a_deadline)
     fake_wk_sleep(&f, 500 * MS);
     struct pr_result r = fake_wk_take_result(&f);
     cr_assert_eq(r.reason, PR_REASON_DEADLINE);
-    cr_assert_eq(r.images, FAKE_SHARD_IMAGES);
+    cr_assert_eq(r.shards[0].images, FAKE_SHARD_IMAGES);
     pr_result_fini(&r);
     fake_wk_finish_all(&f);
     cr_assert_eq(f.releases, 1);
@@ -296,7 +297,7 @@ Test(wk_place, revives_what_is_on_its_way_out)
     fake_wk_finish_all(&f);
     cr_assert_eq(f.releases, 0);
     struct pr_result r = fake_wk_take_result(&f);
-    cr_assert_eq(r.images_scored, FAKE_SHARD_IMAGES);
+    cr_assert_eq(r.shards[0].images_scored, FAKE_SHARD_IMAGES);
     pr_result_fini(&r);
     expect_search(&f, 2, 0, true);
     fake_wk_fini(&f);

@@ -44,11 +44,11 @@ static void check_results(struct fake_wk *f, const struct tally *t)
         unsigned char covered[SHARDS * BLOCKS * 4] = {0};
         struct cm_hit best[1];
         uint64_t images = sizeof covered / SHARDS;
-        memset(covered + r.shard.v * images, 1, images);
+        memset(covered + r.shards[0].shard.v * images, 1, images);
         fake_ranking(r.id.v, covered, sizeof covered, 1, best);
-        cr_assert_eq(r.images_scored, images);
+        cr_assert_eq(r.shards[0].images_scored, images);
         cr_assert_eq(r.hits.items[0].hit.image, best[0].image);
-        answered[r.id.v][r.shard.v]++;
+        answered[r.id.v][r.shards[0].shard.v]++;
         pr_result_fini(&r);
     }
     for (size_t q = 1; q <= QUERIES; q++)
@@ -170,7 +170,7 @@ static void pass_step(struct pass *p)
     fake_wk_finish(&p->f, 0);
     for (; p->f.sent.head; p->answered++) {
         struct pr_result r = fake_wk_take_result(&p->f);
-        cr_assert_eq(r.images_scored, PASS_BLOCKS * BLOCK_IMAGES);
+        cr_assert_eq(r.shards[0].images_scored, PASS_BLOCKS * BLOCK_IMAGES);
         cr_assert(p->scored <= p->due[r.id.v], "query %u is answered after %u blocks, due at %u",
                   (unsigned)r.id.v, (unsigned)p->scored, (unsigned)p->due[r.id.v]);
         pr_result_fini(&r);

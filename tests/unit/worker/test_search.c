@@ -1,4 +1,4 @@
-/* test_search.c: from SEARCH to one RESULT a shard. */
+/* test_search.c: from SEARCH to RESULT, one a shard where nothing else is said. */
 #include "common/checksum.h"
 #include "tests/support/fake_wk.h"
 
@@ -30,11 +30,11 @@ static void expect_result(struct fake_wk *f, uint64_t query, uint32_t shard, enu
     size_t hits = fake_ranking(query, covered, IMAGES, k, best);
     struct pr_result r = fake_wk_take_result(f);
     cr_assert_eq(r.id.v, query);
-    cr_assert_eq(r.shard.v, shard, "shard %u came", r.shard.v);
+    cr_assert_eq(r.shards[0].shard.v, shard, "shard %u came", r.shards[0].shard.v);
     cr_assert_eq(r.reason, reason, "%s", pr_reason_name(r.reason));
-    cr_assert_eq(r.images_scored, count);
-    cr_assert_eq(r.images, FAKE_SHARD_IMAGES);
-    cr_assert_eq(r.overflowed, overflowed);
+    cr_assert_eq(r.shards[0].images_scored, count);
+    cr_assert_eq(r.shards[0].images, FAKE_SHARD_IMAGES);
+    cr_assert_eq(r.shards[0].overflowed, overflowed);
     cr_assert_eq(r.hits.count, hits, "%zu hits", r.hits.count);
     for (size_t i = 0; i < hits; i++) {
         char name[FAKE_NAME_BYTES];
@@ -171,8 +171,8 @@ Test(wk_search, at_the_deadline_it_answers_with_the_blocks_that_are_done)
     fake_wk_sleep(&f, 100 * MS - 1);
     cr_assert_eq(f.sent.count, 0);
     fake_wk_sleep(&f, 1);
-    expect_result(&f, 1, 1, PR_REASON_DEADLINE, 10, 4, 5);
     expect_result(&f, 1, 2, PR_REASON_DEADLINE, 20, 0, 5);
+    expect_result(&f, 1, 1, PR_REASON_DEADLINE, 10, 4, 5);
     cr_assert(!wk_idle(f.core), "a job is still out");
     fake_wk_finish_all(&f);
     cr_assert_eq(f.sent.count, 0);
@@ -269,18 +269,23 @@ Test(wk_search, a_query_that_cannot_be_projected_is_answered_so)
     fake_wk_fini(&f);
 }
 
-/* Takes the next RESULT, which must say that nothing was scored, and why. */
-static void expect_declined(struct fake_wk *f, uint32_t shard, enum pr_reason reason,
-                            uint64_t images)
+/* Takes the next RESULT, which must say that nothing was scored of `count` shards, and why. */
+static void expect_declined(struct fake_wk *f, uint32_t first, uint32_t count,
+                            enum pr_reason reason, const uint64_t images[])
 {
     struct pr_result r = fake_wk_take_result(f);
-    cr_assert_eq(r.shard.v, shard);
     cr_assert_eq(r.reason, reason, "%s", pr_reason_name(r.reason));
-    cr_assert_eq(r.images_scored, 0);
-    cr_assert_eq(r.images, images);
+    cr_assert_eq(r.shards_count, count);
+    for (uint32_t i = 0; i < count; i++) {
+        cr_assert_eq(r.shards[i].shard.v, first + i);
+        cr_assert_eq(r.shards[i].images_scored, 0);
+        cr_assert_eq(r.shards[i].images, images[i]);
+    }
     cr_assert_eq(r.hits.count, 0);
     pr_result_fini(&r);
 }
+
+static const uint64_t here[] = {FAKE_SHARD_IMAGES, FAKE_SHARD_IMAGES};
 
 Test(wk_search, more_than_its_credits_it_declines)
 {
@@ -290,8 +295,7 @@ Test(wk_search, more_than_its_credits_it_declines)
     fake_wk_init_ready(&f, &o);
     for (uint64_t q = 1; q <= 3; q++)
         fake_wk_search(&f, q, 5, LONG_US, 0, 2);
-    expect_declined(&f, 0, PR_REASON_OVERLOAD, FAKE_SHARD_IMAGES);
-    expect_declined(&f, 1, PR_REASON_OVERLOAD, FAKE_SHARD_IMAGES);
+    expect_declined(&f, 0, 2, PR_REASON_OVERLOAD, here);
     fake_wk_finish_all(&f);
     cr_assert_eq(f.sent.count, 4);
     test_mailbox_clear(&f.sent);
@@ -309,8 +313,7 @@ Test(wk_search, what_it_does_not_hold_it_declines)
     o.shards = 2;
     fake_wk_init_ready(&f, &o);
     fake_wk_search(&f, 1, 5, LONG_US, 2, 2);
-    expect_declined(&f, 2, PR_REASON_INTERNAL, FAKE_SHARD_IMAGES);
-    expect_declined(&f, 3, PR_REASON_INTERNAL, 0);
+    expect_declined(&f, 2, 2, PR_REASON_INTERNAL, (const uint64_t[]){FAKE_SHARD_IMAGES, 0});
     cr_assert_eq(f.sent.count, 0);
     cr_assert(wk_idle(f.core));
     fake_wk_fini(&f);
@@ -332,13 +335,13 @@ Test(wk_search, a_map_that_is_not_whole_it_declines)
         .shards_count = 1,
     };
     fake_wk_search_as(&f, &search, map);
-    expect_declined(&f, 2, PR_REASON_INTERNAL, FAKE_SHARD_IMAGES);
+    expect_declined(&f, 2, 1, PR_REASON_INTERNAL, here);
     fake_wk_search_as(&f, &search, NULL);
-    expect_declined(&f, 2, PR_REASON_INTERNAL, FAKE_SHARD_IMAGES);
+    expect_declined(&f, 2, 1, PR_REASON_INTERNAL, here);
     search.payload_crc32c ^= 1;
     search.dtype = CM_DTYPE_F16; /* twice as many bytes as that takes */
     fake_wk_search_as(&f, &search, map);
-    expect_declined(&f, 2, PR_REASON_INTERNAL, FAKE_SHARD_IMAGES);
+    expect_declined(&f, 2, 1, PR_REASON_INTERNAL, here);
     cr_assert(wk_idle(f.core));
     cm_blob_unref(&map);
     fake_wk_fini(&f);
@@ -359,7 +362,7 @@ Test(wk_search, a_result_too_large_to_send_is_answered_so)
     f.one_name = name;
     fake_wk_search(&f, 1, FAKE_WK_IMAGES_MAX, LONG_US, 0, 1);
     fake_wk_finish_all(&f);
-    expect_declined(&f, 0, PR_REASON_INTERNAL, FAKE_WK_IMAGES_MAX);
+    expect_declined(&f, 0, 1, PR_REASON_INTERNAL, (const uint64_t[]){FAKE_WK_IMAGES_MAX});
     cr_assert(wk_idle(f.core));
     fake_wk_fini(&f);
 }
