@@ -373,8 +373,7 @@ int cli_bench_cluster(int argc, char **argv)
          "queries under way at a time (default 8); with 1 the latencies are those of a\n"
          "query alone",
          1, CLI_LOAD_INFLIGHT_MAX, &b.inflight},
-        {"shards", 0, CM_OPTION_COUNT, false, "N",
-         "of each worker (default 1); the coordinator gets a result for each", 1, SHARDS_MOST,
+        {"shards", 0, CM_OPTION_COUNT, false, "N", "of each worker (default 1)", 1, SHARDS_MOST,
          &b.shards},
         {"k", 'k', CM_OPTION_COUNT, false, "N", "hits of an answer and of each result (default 20)",
          1, CLI_STAND_IN_K_MAX, &b.k},
