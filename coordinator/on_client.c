@@ -1,4 +1,5 @@
 /* on_client.c: what clients ask: a query, or how the cluster is. */
+#include "common/assert.h"
 #include "common/geometry.h"
 #include "common/mem.h"
 #include "coordinator/core.h"
@@ -257,20 +258,30 @@ static uint32_t count_of(const struct co_list *list, const struct cm_peer *clien
     return count;
 }
 
-/* How the queue is shared among clients. */
+static int by_peer(const void *a, const void *b)
+{
+    const struct cm_peer *x = *(const struct cm_peer *const *)a;
+    const struct cm_peer *y = *(const struct cm_peer *const *)b;
+    return x->size != y->size ? x->size - y->size : memcmp(x->bytes, y->bytes, x->size);
+}
+
+/* How the queue is shared among clients: sorted, since anybody may ask as often as he likes. */
 static void count_clients(const struct co_core *c, struct pr_status *out)
 {
     const struct co_list *lists[] = {&c->waiting, &c->evaluations};
+    const struct cm_peer *clients[CM_QUERIES_QUEUED]; /* admission.c lets no more wait */
+    uint32_t count = 0, run = 0;
     for (size_t l = 0; l < 2; l++)
         for (const struct co_gather *g = lists[l]->head; g; g = g->next) {
-            uint32_t other = l == 0 ? 0 : count_of(&c->waiting, &g->client), later = 0;
-            for (const struct co_gather *h = g->next; h; h = h->next)
-                later += cm_peer_equal(&h->client, &g->client);
-            out->clients_waiting += later + other == 0; /* told at its last one */
-            uint32_t all =
-                count_of(&c->waiting, &g->client) + count_of(&c->evaluations, &g->client);
-            out->most_waiting = all > out->most_waiting ? all : out->most_waiting;
+            CM_ASSERT(count < CM_QUERIES_QUEUED);
+            clients[count++] = &g->client;
         }
+    qsort(clients, count, sizeof *clients, by_peer);
+    for (uint32_t i = 0; i < count; i++) {
+        run = i > 0 && cm_peer_equal(clients[i], clients[i - 1]) ? run + 1 : 1;
+        out->clients_waiting += run == 1;
+        out->most_waiting = run > out->most_waiting ? run : out->most_waiting;
+    }
 }
 
 static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, struct cm_query_id id,

@@ -127,6 +127,30 @@ Test(co_overload, evaluations_count)
     fake_co_fini(&f);
 }
 
+/* In whatever order they come, and of whatever kind. */
+Test(co_overload, status_tells_clients_apart)
+{
+    struct fake_co f;
+    char name[16];
+    with_narrow_worker(&f);
+    fake_co_query(&f, "other", 0, 5, LONG_MS); /* it is dispatched */
+    for (uint64_t q = 1; q <= 7; q++)
+        for (uint64_t client = 0; client < q; client++) { /* client 0 has seven, client 6 one */
+            snprintf(name, sizeof name, "client-%u", (unsigned)client);
+            if ((q + client) % 3)
+                fake_co_query(&f, name, q, 5, LONG_MS);
+            else
+                fake_co_evaluate(&f, name, q, 7, 0, false);
+        }
+    fake_co_take(&f, "w0", PR_SEARCH);
+    struct pr_status status = status_of(&f);
+    cr_assert_eq(status.queries_waiting, 28);
+    cr_assert_eq(status.clients_waiting, 7);
+    cr_assert_eq(status.most_waiting, 7);
+    pr_status_fini(&status);
+    fake_co_fini(&f);
+}
+
 /* A second client's queries take turns with those of the first, whenever they come. */
 Test(co_overload, clients_take_turns)
 {
