@@ -232,6 +232,31 @@ Test(co_lateness, a_probe_is_a_search_that_the_worker_granted)
     fake_co_fini(&c.f);
 }
 
+/* One that cannot be sent is not waited for, and the next comes in its time. */
+Test(co_lateness, a_probe_that_cannot_be_sent_leaves_nothing)
+{
+    static const enum cm_err whys[] = {CM_EUNAVAIL, CM_EBUSY};
+    for (size_t i = 0; i < 2; i++) {
+        struct cluster c;
+        cluster_init(&c, 2);
+        ask_until_slow(&c, 0);
+        fake_co_sleep(&c.f, 1000 * FAKE_MS);
+        struct co_member *m = &c.f.core->members.slots[0];
+        c.f.deaf = test_peer("w0");
+        c.f.deaf_why = whys[i];
+        ask(&c);
+        cr_assert_eq(c.asked[0], 0);
+        cr_assert_eq(m->probe.left, 0);
+        cr_assert(m->used && m->late);
+        c.f.deaf = test_peer("nobody");
+        uint64_t since_ns = c.f.now_ns;
+        while (ask(&c) && c.asked[0] == 0)
+            cr_assert(c.f.now_ns < since_ns + 1100 * FAKE_MS, "no probe comes any more");
+        cr_assert(c.f.now_ns > since_ns + 900 * FAKE_MS, "the next came at once");
+        cluster_fini(&c);
+    }
+}
+
 Test(co_lateness, it_is_restored_once_it_keeps_up)
 {
     struct cluster c;

@@ -1,4 +1,5 @@
 /* test_place.c: shards are placed on workers that come and go, drained, and remembered. */
+#include "coordinator/core.h"
 #include "proto/wire/heartbeat.h"
 #include "proto/wire/join.h"
 #include "proto/wire/operate.h"
@@ -426,6 +427,35 @@ Test(co_place, a_shard_that_cannot_be_read_is_got_again)
         pr_search_fini(&search);
         fake_co_fini(&f);
     }
+}
+
+/* So does one that shows it in the answer to a probe; the query whose map that was is not touched.
+ */
+Test(co_place, a_probe_that_finds_a_shard_corrupt)
+{
+    struct fake_co f;
+    init_two(&f, 2);
+    f.core->members.slots[0].late = true;
+    fake_co_query(&f, "client", 1, 3, 5000);
+    struct pr_search search = fake_co_take_search(&f, "w1");
+    struct pr_search probe = fake_co_take_search(&f, "w0");
+    cr_assert_eq(search.shards_count, FAKE_SHARDS);
+    struct pr_scored scored = {
+        .shard = probe.shards[0], .images_scored = 4, .images = FAKE_SHARD_IMAGES};
+    struct pr_result bad = {
+        .id = probe.id, .reason = PR_REASON_CORRUPT, .shards = &scored, .shards_count = 1};
+    fake_co_result(&f, "w0", &bad);
+    cr_assert_eq(fake_co_logged(&f, "event=shard_corrupt"), 1);
+    cr_assert_eq(take_drop(&f, "w0"), scored.shard.v);
+    cr_assert_eq(f.sent.count, 0, "nobody else is asked, and nothing is answered");
+    for (uint32_t s = 0; s < FAKE_SHARDS; s++)
+        fake_co_score(&f, "w1", search.id.v, s, 1, 3);
+    struct pr_answer answer = fake_co_take_answer(&f, "client");
+    cr_assert_eq(answer.missing_count, 0);
+    pr_answer_fini(&answer);
+    pr_search_fini(&search);
+    pr_search_fini(&probe);
+    fake_co_fini(&f);
 }
 
 static void say_join(struct fake_co *f, const char *node)
