@@ -1,7 +1,7 @@
 # vitrine: build, test, measure. `make help` lists what there is.
 #
-# VARIANT picks a build of its own under build/: release (default), asan, ubsan, tsan, coverage, fuzz;
-# cross is the scorer alone, static, which needs no package.
+# VARIANT picks a build of its own under build/: release (default), asan, ubsan, asan-ubsan, tsan,
+# coverage, fuzz; cross is the scorer alone, static, which needs no package.
 # CC picks the compiler: gcc and clang both build without a warning; WERROR=1 makes one fatal.
 
 VARIANT ?= release
@@ -34,6 +34,10 @@ else ifeq ($(VARIANT),asan)
 VARIANT_CFLAGS := -fsanitize=address -fno-omit-frame-pointer -O1
 else ifeq ($(VARIANT),ubsan)
 VARIANT_CFLAGS := -fsanitize=undefined -fno-sanitize-recover=all -O1
+else ifeq ($(VARIANT),asan-ubsan)
+VARIANT_CFLAGS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
+# gcc's shared libubsan does not heed log_path beside libasan: tests/run would miss a report of a child.
+LINKAGE += -static-libubsan
 else ifeq ($(VARIANT),tsan)
 VARIANT_CFLAGS := -fsanitize=thread -O1
 else ifeq ($(VARIANT),coverage)
@@ -204,10 +208,11 @@ sim: $(SIM)
 $(SIM): $(call obj,$(wildcard tests/sim/*.c) tests/support/fake_gallery.c) $(SIM_LIBS)
 	$(link) $(LIBS_PURE)
 
-.PHONY: asan ubsan
+.PHONY: asan ubsan asan-ubsan
 asan: ## every test under the address and leak sanitizer
 ubsan: ## every test under the undefined-behaviour sanitizer
-asan ubsan:
+asan-ubsan: ## every test under both at once, which takes the time of one
+asan ubsan asan-ubsan:
 	@$(MAKE) --no-print-directory VARIANT=$@ test
 
 # Drivers of the threaded parts, each a program that exits 0. A libzmq that is not instrumented hides
