@@ -8,7 +8,7 @@
  *     |     (a) co_on_message: checked, admitted to the waiting list          |
  *     |     (b) co_scatter: one slot a shard; a SEARCH to each holder         |
  *     |                            |  -- SEARCH + the same map, shared -----> |
- *     |                            |  <-------------- RESULT, one a shard --- |
+ *     |                            |  <------- RESULT, of the shards done -- |
  *     |     (c) co_gather_on_result: merged as they come                      |
  *     |                            |  -- the same of a late one, elsewhere -> |
  *     |     (d) all slots closed, or the deadline: answered                   |

@@ -215,7 +215,10 @@ static bool has_closed(const struct co_gather *g, uint32_t part)
 void co_gather_lose(struct co_gather *g, uint32_t member)
 {
     for (uint32_t p = 0; p < g->parts_count; p++) {
-        if (g->parts[p].member != member || g->parts[p].open == 0)
+        if (g->parts[p].member != member)
+            continue;
+        g->parts[p].gone = true;
+        if (g->parts[p].open == 0)
             continue;
         bool irreplaceable = g->evaluation && (g->evaluation->want_scores || has_closed(g, p));
         if (irreplaceable) /* the scores that it kept are gone with it */
@@ -338,13 +341,13 @@ void co_gather_reopen_slot(struct co_gather *g, uint32_t shard)
     struct co_slot *slot = &g->slots[shard];
     size_t kept = 0;
     CM_ASSERT(slot->closed);
-    for (size_t i = 0; i < g->hits_count; i++) {
+    for (size_t i = 0; i < g->hits_count && slot->images_scored > 0; i++) {
         if (co_slot_has(slot, g->hits[i].hit.image))
             free_name(&g->hits[i]);
         else
             g->hits[kept++] = g->hits[i];
     }
-    g->hits_count = kept;
+    g->hits_count = slot->images_scored > 0 ? kept : g->hits_count;
     g->overflowed -= slot->overflowed;
     slot->overflowed = slot->images_scored = 0;
     slot->closed = false;

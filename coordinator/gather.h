@@ -2,12 +2,13 @@
  *
  *      WAITING --dispatch--> OPEN --all slots closed, or deadline--> answered and freed
  *
- * Each shard's slot closes once: by the result of a member that is asked, or by a reason why there
- * is none. A query's slot may be asked of a second member while the first has not answered: the
- * first answer closes it, whosever it is. A slot all of whose members were lost, or declined, is
- * homeless until another member that holds the shard is asked. Each asking has another search id:
- * an answer of one who is not asked any more is refused, and a second answer for a closed slot is,
- * so no image can count twice. Hits are merged as they come: never more than k are held. An
+ * Each shard's slot closes by the result of a member that is asked, or by a reason why there is
+ * none. A query's slot may be asked of a second member while the first has not answered: the first
+ * answer closes it, whosever it is. A slot all of whose members were lost, or declined, is homeless
+ * until another member that holds the shard is asked. Each asking has another search id: an answer
+ * of one who is not asked any more is refused. So is a second answer for a closed slot, unless it
+ * is whole and the first was not: then it takes the first one's place, whose hits go. So no image
+ * can count twice. Hits are merged as they come: never more than k are held. An
  * evaluation has no deadline, and a second round after its slots have closed: evaluation.h. Pure;
  * loop thread only. */
 #ifndef CO_GATHER_H
@@ -32,6 +33,8 @@ struct co_part {
     uint32_t attempt; /* the search's id is the gather's and this */
     uint32_t open;    /* slots it has not answered yet; in an evaluation one more, for its counts */
     bool beaten;      /* another has answered some of them first: it may be at those still */
+    bool settled;     /* it owed nothing any more once, and was timed */
+    bool gone;        /* its member is, and another may have its number */
     uint64_t images;  /* in what it was asked, less those that it has left out */
     uint64_t sent_ns;
 };

@@ -66,11 +66,11 @@ static bool is_fault(enum pr_reason reason)
            reason == PR_REASON_INTERNAL;
 }
 
-/* A shard that has its answer takes no other, but a whole one in place of one that its deadline cut
- * off. */
+/* A shard that has its answer takes no other, but a whole one in place of one that is not: who
+ * ranks below its hits in a shared ranking is missing without them. */
 static bool is_wanted(const struct co_slot *slot, enum pr_reason reason)
 {
-    return !slot->closed || (slot->reason == PR_REASON_DEADLINE && reason == PR_REASON_NONE);
+    return !slot->closed || (slot->reason != PR_REASON_NONE && reason == PR_REASON_NONE);
 }
 
 /* Is it to be merged? If it was not scored, another member may be asked instead. */
@@ -85,13 +85,14 @@ static bool counts(struct co_core *c, struct co_gather *g, uint32_t member, uint
     return !is_fault(reason) || !co_retry_elsewhere(c, g, shard, member, reason);
 }
 
-static void take_out(struct pr_hits *hits, const struct co_slot *slot)
+/* Leaves the hits in the shards that are left. */
+static void sift_hits(const struct co_core *c, struct pr_result *r)
 {
     size_t kept = 0;
-    for (size_t i = 0; i < hits->count; i++)
-        if (!co_slot_has(slot, hits->items[i].hit.image))
-            hits->items[kept++] = hits->items[i];
-    hits->count = kept;
+    for (size_t i = 0; i < r->hits.count && r->shards_count > 0; i++)
+        if (is_in_any(c, r, r->hits.items[i].hit.image))
+            r->hits.items[kept++] = r->hits.items[i];
+    r->hits.count = kept;
 }
 
 /* Was this member asked for all of it, under this id? */
@@ -113,42 +114,54 @@ static void sift(struct co_core *c, struct co_gather *g, uint32_t member, struct
     size_t kept = 0;
     for (size_t i = 0; i < r->shards_count; i++) {
         uint32_t shard = r->shards[i].shard.v;
-        if (!counts(c, g, member, shard, r->reason)) {
-            take_out(&r->hits, &g->slots[shard]);
+        if (!counts(c, g, member, shard, r->reason))
             continue;
-        }
         struct pr_scored scored = r->shards[i];
         r->shards[i] = r->shards[kept];
         r->shards[kept++] = scored;
     }
+    bool whole = kept == r->shards_count;
     r->shards_count = kept;
+    if (!whole)
+        sift_hits(c, r);
 }
 
 /* --- taking it in ----------------------------------------------------------------------------- */
 
-/* A slot of a part has closed. If that was its last, it is told to stop, should it be at something
- * still. */
-static void settle_part(struct co_core *c, const struct co_gather *g, uint32_t part, bool answered)
+/* A slot of a part has closed, after all of its message were noted. If it owes nothing any more,
+ * its share is timed, once, and it is told to stop, should it be at something still. */
+static void settle_part(struct co_core *c, struct co_gather *g, uint32_t part, bool answered)
 {
-    bool over = g->parts[part].open == 0;
+    struct co_part *p = &g->parts[part];
+    bool over = p->open == 0 && !p->settled;
+    if (p->gone)
+        return;
+    p->settled |= over;
     co_time_part(c, g, part, answered, over);
-    if (over && g->parts[part].beaten)
+    if (over && p->beaten)
         co_cancel_part(c, g, part);
 }
 
 /* A member's answer has closed a slot, and whoever else was asked for the shard is beaten. */
-static void settle_parts(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t member)
+static void note_closed(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t member)
 {
     const struct co_slot *slot = &g->slots[shard];
     uint32_t part = co_gather_part_of(g, shard, member);
     uint32_t rival = co_gather_rival_of(g, shard, part);
     g->parts[part].images -= slot->images - slot->images_scored;
-    c->counters.hedges_won += slot->hedged && part == slot->second;
-    settle_part(c, g, part, slot->reason != PR_REASON_DEADLINE);
-    if (rival == CO_NO_PART)
-        return;
-    g->parts[rival].beaten = true;
-    settle_part(c, g, rival, false);
+    /* A whole answer is the last one: it wins once. */
+    c->counters.hedges_won += slot->hedged && part == slot->second && !slot->reason;
+    if (rival != CO_NO_PART)
+        g->parts[rival].beaten = true;
+}
+
+static void settle_parts(struct co_core *c, struct co_gather *g, uint32_t shard, uint32_t member)
+{
+    uint32_t part = co_gather_part_of(g, shard, member);
+    uint32_t rival = co_gather_rival_of(g, shard, part);
+    settle_part(c, g, part, g->slots[shard].reason != PR_REASON_DEADLINE);
+    if (rival != CO_NO_PART)
+        settle_part(c, g, rival, false);
 }
 
 static enum cm_err merge_result(struct co_core *c, struct co_gather *g, uint32_t member,
@@ -159,6 +172,8 @@ static enum cm_err merge_result(struct co_core *c, struct co_gather *g, uint32_t
         return rc;
     sift(c, g, member, r);
     rc = co_gather_on_result(g, c->members.slots[member].hello.numeric_class, r, e);
+    for (size_t i = 0; i < r->shards_count; i++)
+        note_closed(c, g, r->shards[i].shard.v, member);
     for (size_t i = 0; i < r->shards_count; i++)
         settle_parts(c, g, r->shards[i].shard.v, member);
     return rc;

@@ -118,8 +118,13 @@ void wk_end_search(struct wk_core *w, struct wk_search *s);
  * RESULT. Ends the search with its last part. */
 void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
                     enum pr_reason reason);
-/* Sends a RESULT for the parts that wait for one, if all do or it is time. May end the search. */
-void wk_tell_if_due(struct wk_core *w, struct wk_search *s);
+/* The same of all parts together, none of which has a block. */
+void wk_answer_all(struct wk_core *w, struct wk_search *s, enum pr_reason reason);
+/* Sends a RESULT for the parts of each search that wait for one, if all do or it is time. May end
+ * searches. */
+void wk_tell_due(struct wk_core *w);
+/* When it is time for a search's parts that wait; UINT64_MAX if none does. */
+uint64_t wk_tell_at_ns(const struct wk_core *w, const struct wk_search *s);
 /* Answers every open part with what it has, and ends the search: its deadline has come. */
 void wk_answer_late(struct wk_core *w, struct wk_search *s);
 /* Says at once of every shard asked for that it will not be scored, so that nobody waits for it. */

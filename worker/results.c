@@ -5,14 +5,16 @@
  * a worker. What the coordinator has to do then does not grow with the number of shards. A shard
  * that was not scored whole goes alone, so that the coordinator may drop its hits and not miss any
  * that they had pushed out. Evaluations say POSITIVES, one for each shard: on_measure.c. */
+#include "common/assert.h"
 #include "common/mem.h"
 #include "worker/core.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
-/* Shards of one message, where memory for more may be what is missing. */
-enum { DECLINED_MAX = 64 };
+/* Shards of one message, where memory for more may be what is missing. The coordinator asks others
+ * for those of each message; all of CM_SHARDS_MAX are as many as it may do so for a query. */
+enum { DECLINED_MAX = 4096 };
 
 static enum cm_err send_result(struct wk_core *w, const struct pr_result *result,
                                struct cm_error *e)
@@ -164,12 +166,20 @@ static void tell_alone(struct wk_core *w, struct wk_search *s, struct wk_part *p
     tell(w, s, reason);
 }
 
-void wk_tell_if_due(struct wk_core *w, struct wk_search *s)
+uint64_t wk_tell_at_ns(const struct wk_core *w, const struct wk_search *s)
 {
     uint64_t since_ns = s->told_ns ? s->told_ns : s->scoring_ns;
-    if (s->parts_ready > 0 &&
-        (s->parts_ready == s->parts_open || wk_now(w) - since_ns >= w->config.result_every_ns))
-        tell(w, s, PR_REASON_NONE);
+    return s->parts_ready > 0 ? since_ns + w->config.result_every_ns : UINT64_MAX;
+}
+
+void wk_tell_due(struct wk_core *w)
+{
+    for (struct wk_search *s = w->head, *next; s; s = next) {
+        next = s->next;
+        bool all = s->parts_ready > 0 && s->parts_ready == s->parts_open;
+        if (all || wk_now(w) >= wk_tell_at_ns(w, s))
+            tell(w, s, PR_REASON_NONE);
+    }
 }
 
 void wk_answer_late(struct wk_core *w, struct wk_search *s)
@@ -213,11 +223,23 @@ static void answer_measured(struct wk_core *w, struct wk_search *s, struct wk_pa
         s->state = WK_TALLIED;
 }
 
+void wk_answer_all(struct wk_core *w, struct wk_search *s, enum pr_reason reason)
+{
+    for (uint32_t i = 0; i < s->parts_count; i++)
+        if (s->measure)
+            answer_measured(w, s, &s->parts[i], reason);
+        else
+            get_ready(s, &s->parts[i]);
+    if (!s->measure)
+        tell(w, s, reason);
+}
+
 void wk_answer_part(struct wk_core *w, struct wk_search *s, struct wk_part *part,
                     enum pr_reason reason)
 {
     if (part->answered)
         return;
+    CM_ASSERT(!part->ready);
     if (s->measure)
         answer_measured(w, s, part, reason);
     else if (reason)

@@ -171,8 +171,8 @@ static void finish_projection(struct wk_core *w, struct wk_job *job)
     s->project_us = job->busy_ns / 1000;
     s->state = WK_SCORING;
     cm_blob_unref(&s->map);
-    for (uint32_t i = 0; job->outcome && s->state == WK_SCORING; i++)
-        wk_answer_part(w, s, &s->parts[i], PR_REASON_INTERNAL);
+    if (job->outcome)
+        wk_answer_all(w, s, PR_REASON_INTERNAL);
 }
 
 static void count_block(struct wk_core *w, const struct wk_job *job, size_t query)
@@ -225,21 +225,13 @@ void wk_release_searches(struct wk_job *job)
     job->queries_count = 0;
 }
 
-static void tell_due(struct wk_core *w)
-{
-    for (struct wk_search *s = w->head, *next; s; s = next) {
-        next = s->next;
-        wk_tell_if_due(w, s);
-    }
-}
-
 void wk_on_job_done(struct wk_core *w, struct wk_job *job)
 {
     if (job->kind == WK_JOB_PROJECT)
         finish_projection(w, job);
     for (size_t i = 0; job->kind == WK_JOB_SCORE && i < job->queries_count; i++)
         finish_block(w, job, i);
-    tell_due(w);
+    wk_tell_due(w);
     wk_release_searches(job);
     if (job->kind == WK_JOB_SCORE)
         wk_unuse_shard(w, job->shard);

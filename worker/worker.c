@@ -142,14 +142,19 @@ void wk_on_tick(struct wk_core *w)
 {
     wk_link_tick(w);
     wk_expire_searches(w);
+    wk_tell_due(w);
 }
 
 uint64_t wk_next_wakeup_ns(const struct wk_core *w)
 {
     uint64_t next = wk_link_wakeup_ns(w);
-    for (const struct wk_search *s = w->head; s; s = s->next)
-        if (s->deadline_ns < next)
-            next = s->deadline_ns;
+    for (const struct wk_search *s = w->head; s; s = s->next) {
+        uint64_t due = wk_tell_at_ns(w, s);
+        if (s->deadline_ns < due)
+            due = s->deadline_ns;
+        if (due < next)
+            next = due;
+    }
     return next;
 }
 

@@ -1,5 +1,6 @@
 /* search.h: SEARCH, the coordinator asks a worker for the best k of some of its shards. Frame 1 is
- * the query's feature map. Answered by one RESULT for each shard. Pure; any thread. */
+ * the query's feature map. Answered by RESULTs, which are about one or several of them each. Pure;
+ * any thread. */
 #ifndef PR_SEARCH_H
 #define PR_SEARCH_H
 

@@ -20,9 +20,10 @@ struct pr_counters {
     uint64_t refused;     /* workers refused */
     uint64_t disconnects; /* connections of peers that ended, whatever the reason */
     uint64_t hedges;      /* shards that a second worker was asked for because the first was late */
-    uint64_t hedges_won;  /* of them, those that the second answered first; at most hedges */
-    uint64_t busy;        /* of the errors, those that said BUSY */
-    uint64_t expired;     /* queries whose time was over while they waited: answered with nothing */
+    uint64_t
+        hedges_won;   /* of them, those that the second answered first, and whole; at most hedges */
+    uint64_t busy;    /* of the errors, those that said BUSY */
+    uint64_t expired; /* queries whose time was over while they waited: answered with nothing */
 };
 
 struct pr_status {

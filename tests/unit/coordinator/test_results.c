@@ -104,6 +104,33 @@ Test(co_results, one_bad_shard_or_hit_spoils_it)
     fake_co_fini(&f);
 }
 
+static const struct co_pace *pace_of(const struct fake_co *f, uint32_t member)
+{
+    return &f->core->members.slots[member].pace;
+}
+
+/* However many shards come together: a slow one would condemn a worker at once. */
+Test(co_results, one_share_is_timed_once)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    for (uint64_t query = 1; query <= 3; query++) {
+        fake_co_query(&f, "client", query, K, 60000);
+        uint64_t id = fake_co_take(&f, "w0", PR_SEARCH).id.v;
+        fake_co_sleep(&f, 10 * FAKE_MS);
+        say(&f, "w0", id, query, (struct said){2, 2, FAKE_SHARD_IMAGES, PR_REASON_NONE});
+        cr_assert_eq(pace_of(&f, 0)->shares, query - 1, "it owes two still");
+        fake_co_sleep(&f, 10 * FAKE_MS);
+        say(&f, "w0", id, query, (struct said){0, 2, FAKE_SHARD_IMAGES, PR_REASON_NONE});
+        cr_assert_eq(pace_of(&f, 0)->shares, query);
+        cr_assert_eq(f.core->members.slots[0].latency.total, 16 * FAKE_SHARDS * query,
+                     "but each shard's answer is one");
+        expect_best(&f, query, 0, PR_REASON_NONE);
+    }
+    fake_co_fini(&f);
+}
+
 /* --- two workers at the same shards ----------------------------------------------------------- */
 
 /* "w0" and "w1" hold all; shards 0 and 2 of query 1000 are asked of w0, and, since they are late,
@@ -222,10 +249,54 @@ Test(co_results, a_whole_shard_counts_in_place_of_a_part)
         race_init(&r);
         say(&r.f, "w1", r.again, QUERY, (struct said){2, 1, scored, PR_REASON_DEADLINE});
         say_even(&r, "w0", r.of_w0);
+        cr_assert_eq(test_mailbox_count(&r.f.sent, "w1", PR_CANCEL), 1);
         cr_assert_eq(fake_co_take(&r.f, "w1", PR_CANCEL).id.v, r.again);
+        cr_assert_eq(r.f.core->counters.hedges_won, 0);
         expect_best(&r.f, QUERY, 0, PR_REASON_NONE);
         fake_co_fini(&r.f);
     }
+}
+
+/* It takes its overflowed scores with it, and wins its race once. */
+Test(co_results, a_whole_shard_takes_the_place_of_ones_own_part)
+{
+    struct race r;
+    race_init(&r);
+    struct pr_scored scored = {{2}, 4, FAKE_SHARD_IMAGES, 3};
+    struct pr_result part = {
+        .id = {r.again}, .reason = PR_REASON_DEADLINE, .shards = &scored, .shards_count = 1};
+    fake_co_result(&r.f, "w1", &part);
+    say_even(&r, "w1", r.again);
+    cr_assert_eq(fake_co_take(&r.f, "w0", PR_CANCEL).id.v, r.of_w0);
+    cr_assert_eq(r.f.core->counters.hedges_won, 2);
+    struct test_message *m = test_mailbox_take(&r.f.sent, "client", PR_ANSWER);
+    struct pr_answer answer;
+    struct cm_error e;
+    cr_assert_eq(pr_answer_unpack(m->header, &answer, &e), CM_OK, "%s", e.text);
+    cr_assert_eq(answer.overflowed, 0);
+    cr_assert_eq(answer.images_scored, IMAGES);
+    pr_answer_fini(&answer);
+    test_message_free(m);
+    fake_co_fini(&r.f);
+}
+
+/* The one who was cut off is gone, and a newcomer has its number: it is neither timed nor told to
+ * stop. */
+Test(co_results, a_newcomer_does_not_stand_in_for_who_is_gone)
+{
+    struct race r;
+    race_init(&r);
+    say(&r.f, "w1", r.again, QUERY, (struct said){2, 1, 0, PR_REASON_DEADLINE});
+    fake_co_disconnect(&r.f, "w1");
+    fake_co_join(&r.f, "w9", 0, FAKE_SHARDS);
+    test_mailbox_clear(&r.f.sent);
+    cr_assert_str_eq(r.f.core->members.slots[1].hello.node, "w9");
+    say_even(&r, "w0", r.of_w0);
+    cr_assert_eq(test_mailbox_count(&r.f.sent, "w9", PR_CANCEL), 0);
+    cr_assert_eq(pace_of(&r.f, 1)->shares, 0);
+    cr_assert_eq(r.f.core->members.slots[1].latency.total, 0);
+    expect_best(&r.f, QUERY, 0, PR_REASON_NONE);
+    fake_co_fini(&r.f);
 }
 
 /* But a part takes nothing's place. */

@@ -181,6 +181,55 @@ Test(wk_results, what_is_done_goes_out_while_others_are_scored)
     fake_wk_fini(&f);
 }
 
+/* So does the clock, should no block come back: a disk may hang. */
+Test(wk_results, what_is_done_goes_out_while_nothing_is_scored)
+{
+    struct fake_wk f;
+    ready(&f);
+    fake_wk_search(&f, 1, 5, LONG_US, 0, 2);
+    fake_wk_finish_projection(&f);
+    finish_shard(&f, 0);
+    fake_wk_sleep(&f, EVERY - 1);
+    cr_assert_eq(f.sent.count, 0);
+    fake_wk_sleep(&f, 1);
+    expect_whole(&f, 1, (const uint32_t[]){0}, 1, 5);
+    fake_wk_finish_all(&f);
+    expect_whole(&f, 1, (const uint32_t[]){1}, 1, 5);
+    fake_wk_fini(&f);
+}
+
+/* A cancelled search says nothing of what it has; its shard is free to go. */
+Test(wk_results, cancelled_it_keeps_what_is_done_to_itself)
+{
+    struct fake_wk f;
+    ready(&f);
+    fake_wk_search(&f, 1, 5, LONG_US, 0, 2);
+    fake_wk_finish_projection(&f);
+    finish_shard(&f, 0);
+    fake_wk_control(&f, PR_CANCEL, 1);
+    f.own_ns += EVERY;
+    fake_wk_finish_all(&f);
+    cr_assert_eq(test_mailbox_count(&f.sent, NULL, PR_RESULT), 0);
+    cr_assert(wk_idle(f.core));
+    fake_wk_fini(&f);
+}
+
+/* Nothing can be scored: one RESULT says so of all shards. */
+Test(wk_results, a_projection_that_fails_declines_all_together)
+{
+    struct fake_wk f;
+    ready(&f);
+    fake_wk_search(&f, 1, 5, LONG_US, 0, FAKE_SHARDS);
+    fake_wk_fail(&f, 0, CM_ENOMEM);
+    struct pr_result r = fake_wk_take_result(&f);
+    cr_assert_eq(r.reason, PR_REASON_INTERNAL);
+    cr_assert_eq(r.shards_count, FAKE_SHARDS);
+    pr_result_fini(&r);
+    cr_assert_eq(f.sent.count, 0);
+    cr_assert(wk_idle(f.core));
+    fake_wk_fini(&f);
+}
+
 /* Hits whose names take more than a message holds: all shards of it are declined, once. */
 Test(wk_results, a_ranking_too_large_to_send_is_declined)
 {

@@ -257,18 +257,6 @@ Test(wk_search, a_corrupt_block_leaves_the_coverage)
     fake_wk_fini(&f);
 }
 
-Test(wk_search, a_query_that_cannot_be_projected_is_answered_so)
-{
-    struct fake_wk f;
-    ready(&f, 1);
-    fake_wk_search(&f, 1, 10, LONG_US, 0, 2);
-    fake_wk_fail(&f, 0, CM_EFORMAT);
-    expect_result(&f, 1, 0, PR_REASON_INTERNAL, 0, 0, 10);
-    expect_result(&f, 1, 1, PR_REASON_INTERNAL, 10, 0, 10);
-    cr_assert(wk_idle(f.core));
-    fake_wk_fini(&f);
-}
-
 /* Takes the next RESULT, which must say that nothing was scored of `count` shards, and why. */
 static void expect_declined(struct fake_wk *f, uint32_t first, uint32_t count,
                             enum pr_reason reason, const uint64_t images[])
