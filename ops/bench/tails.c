@@ -2,7 +2,8 @@
  *
  * The coordinator's real core on a clock of its own, and workers that only take time: each scores
  * the shards that it is asked for one after the other, a shard in a lognormal time of mean
- * SHARD_MS. Queries come at random (Poisson) at LOAD of what the workers can do. From SLOW_FROM_S
+ * SHARD_MS, and answers for each by itself (a real one collects those of 50 ms). Queries come at
+ * random (Poisson) at LOAD of what the workers can do. From SLOW_FROM_S
  * until SLOW_TO_S one of them is SLOW times slower. Everything is seeded: each run gives the same
  * numbers.
  *
