@@ -123,13 +123,31 @@ static void end_homelessness(struct co_gather *g, struct co_slot *slot)
     slot->homeless = false;
 }
 
+/* A slot is open, or is not open any more, for a part that was asked for it; CO_NO_PART: nobody. */
+static void open_part(struct co_gather *g, uint32_t part, const struct co_slot *slot)
+{
+    if (part == CO_NO_PART)
+        return;
+    g->parts[part].open++;
+    g->parts[part].images_left += slot->images;
+}
+
+static void close_part(struct co_gather *g, uint32_t part, const struct co_slot *slot)
+{
+    if (part == CO_NO_PART)
+        return;
+    CM_ASSERT(g->parts[part].open > 0 && g->parts[part].images_left >= slot->images);
+    g->parts[part].open--;
+    g->parts[part].images_left -= slot->images;
+}
+
 void co_gather_assign(struct co_gather *g, uint32_t shard, uint32_t part)
 {
     struct co_slot *slot = &g->slots[shard];
     CM_ASSERT(slot->homeless || (slot->part != CO_NO_PART && slot->second == CO_NO_PART));
     *(slot->homeless ? &slot->part : &slot->second) = part;
     end_homelessness(g, slot);
-    g->parts[part].open++;
+    open_part(g, part, slot);
     g->parts[part].images += slot->images;
 }
 
@@ -144,10 +162,8 @@ void co_gather_close_slot(struct co_gather *g, uint32_t shard, enum pr_reason re
     g->slots_open--;
     if (reason && g->evaluation)
         g->evaluation->failed = true;
-    if (slot->part != CO_NO_PART)
-        g->parts[slot->part].open--;
-    if (slot->second != CO_NO_PART)
-        g->parts[slot->second].open--;
+    close_part(g, slot->part, slot);
+    close_part(g, slot->second, slot);
 }
 
 static bool has_slots(const struct co_gather *g, uint32_t part)
@@ -179,7 +195,7 @@ void co_gather_orphan(struct co_gather *g, uint32_t shard, uint32_t part, enum p
 {
     struct co_slot *slot = &g->slots[shard];
     CM_ASSERT(!slot->closed && part != CO_NO_PART && co_slot_is_of(slot, part));
-    g->parts[part].open--;
+    close_part(g, part, slot);
     slot->part = co_gather_rival_of(g, shard, part);
     slot->second = CO_NO_PART;
     slot->avoid = avoid;
@@ -227,6 +243,7 @@ void co_gather_lose(struct co_gather *g, uint32_t member)
             if (co_slot_is_of(&g->slots[s], p) && !g->slots[s].closed)
                 co_gather_orphan(g, s, p, PR_REASON_WORKER_LOST, CO_NO_MEMBER);
         g->parts[p].open = 0;
+        g->parts[p].images_left = 0;
     }
 }
 
@@ -352,10 +369,8 @@ void co_gather_reopen_slot(struct co_gather *g, uint32_t shard)
     slot->overflowed = slot->images_scored = 0;
     slot->closed = false;
     g->slots_open++;
-    if (slot->part != CO_NO_PART)
-        g->parts[slot->part].open++;
-    if (slot->second != CO_NO_PART)
-        g->parts[slot->second].open++;
+    open_part(g, slot->part, slot);
+    open_part(g, slot->second, slot);
 }
 
 static void close_with(struct co_gather *g, const struct pr_scored *scored, enum pr_reason reason)

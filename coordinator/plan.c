@@ -3,14 +3,17 @@
 
 #include <string.h>
 
-static void count_load(const struct co_core *c, uint32_t *load)
+static void count_load(const struct co_core *c, struct co_plan *plan)
 {
-    memset(load, 0, CM_MEMBERS_MAX * sizeof *load);
+    memset(plan->load, 0, sizeof plan->load);
+    memset(plan->images, 0, sizeof plan->images);
     for (uint32_t m = 0; m < c->members.end; m++)
-        load[m] = c->members.slots[m].probe.left > 0;
+        plan->load[m] = c->members.slots[m].probe.left > 0;
     for (const struct co_gather *g = c->open.head; g; g = g->next)
-        for (uint32_t p = 0; p < g->parts_count; p++)
-            load[g->parts[p].member] += g->parts[p].open > 0;
+        for (uint32_t p = 0; p < g->parts_count; p++) {
+            plan->load[g->parts[p].member] += g->parts[p].open > 0;
+            plan->images[g->parts[p].member] += g->parts[p].images_left;
+        }
 }
 
 /* Searches that a member may have at a time for one more of this plan's kind. */
@@ -42,8 +45,7 @@ static uint32_t best_holder(const struct co_core *c, const struct co_shard *s,
             continue;
         *held = true;
         if (plan->load[m] < credits_of(member, plan) &&
-            (best == CO_NO_MEMBER ||
-             plan->load[m] + plan->given[m] < plan->load[best] + plan->given[best]))
+            (best == CO_NO_MEMBER || plan->images[m] < plan->images[best]))
             best = m;
     }
     return best;
@@ -83,8 +85,7 @@ static bool needs_one(const struct co_core *c, const struct co_gather *g, uint32
 static void clear(const struct co_core *c, const struct co_gather *g, enum co_purpose purpose,
                   struct co_plan *plan)
 {
-    count_load(c, plan->load);
-    memset(plan->given, 0, sizeof plan->given);
+    count_load(c, plan);
     plan->purpose = purpose;
     plan->now_ns = co_now(c);
     plan->evaluation = g->evaluation != NULL;
@@ -94,9 +95,9 @@ static void clear(const struct co_core *c, const struct co_gather *g, enum co_pu
         plan->part_of[m] = CO_NO_PART;
 }
 
-static void give(struct co_plan *plan, uint32_t member)
+static void give(struct co_plan *plan, uint32_t member, uint64_t images)
 {
-    plan->given[member]++;
+    plan->images[member] += images;
     if (plan->part_of[member] != CO_NO_PART)
         return;
     plan->members[plan->parts] = member;
@@ -125,7 +126,7 @@ bool co_plan_make(const struct co_core *c, const struct co_gather *g, enum co_pu
             continue;
         plan->chosen[s] = member;
         if (member != CO_NO_MEMBER)
-            give(plan, member);
+            give(plan, member, c->map.shards[s].images);
     }
     return true;
 }

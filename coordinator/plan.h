@@ -19,7 +19,7 @@ struct co_plan {
     uint64_t now_ns; /* one moment for all of it: what is late is counted first, and then chosen */
     bool evaluation;
     uint32_t load[CM_MEMBERS_MAX];    /* searches that each member has now */
-    uint32_t given[CM_MEMBERS_MAX];   /* shards that this plan asks of each */
+    uint64_t images[CM_MEMBERS_MAX];  /* that each has not answered for, this plan's counted in */
     uint32_t part_of[CM_MEMBERS_MAX]; /* its part in this query; CO_NO_PART for none */
     uint32_t members[CM_MEMBERS_MAX]; /* [parts]: the other way round */
     uint32_t parts;

@@ -63,19 +63,31 @@ Test(co_scatter, asks_the_replica_with_less_to_do)
     struct fake_co f;
     fake_co_init(&f);
     fake_co_join(&f, "w0", 0, FAKE_SHARDS);
-    for (uint64_t q = 0; q < 3; q++) {
-        fake_co_query(&f, "client", q, 5, 1000);
-        fake_co_take(&f, "w0", PR_SEARCH);
-    }
+    fake_co_query(&f, "client", 1, 5, 1000); /* one search, but of all images */
+    fake_co_take(&f, "w0", PR_SEARCH);
     fake_co_join(&f, "w1", 0, FAKE_SHARDS);
-    fake_co_query(&f, "client", 3, 5, 1000);
-    struct pr_search a = fake_co_take_search(&f, "w0");
+    fake_co_query(&f, "client", 2, 5, 1000);
     struct pr_search b = fake_co_take_search(&f, "w1");
-    expect_shards(&a, (const uint32_t[]){3}, 1);
-    expect_shards(&b, (const uint32_t[]){0, 1, 2}, 3);
+    expect_shards(&b, (const uint32_t[]){0, 1, 2, 3}, 4);
     cr_assert_eq(f.sent.count, 0);
+    fake_co_fini(&f);
+}
+
+Test(co_scatter, what_is_answered_is_not_to_do)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    fake_co_query(&f, "client", 1, 5, 1000);
+    struct pr_search a = fake_co_take_search(&f, "w0");
+    score_all(&f, "w0", a.id.v, 1, 0, 2);
     pr_search_fini(&a);
-    pr_search_fini(&b);
+    fake_co_join(&f, "w1", 0, FAKE_SHARDS);
+    fake_co_query(&f, "client", 2, 5, 1000); /* w0 has two shards to score, w1 none */
+    a = fake_co_take_search(&f, "w0");
+    struct pr_search b = fake_co_take_search(&f, "w1");
+    expect_shards(&a, (const uint32_t[]){2}, 1);
+    expect_shards(&b, (const uint32_t[]){0, 1, 3}, 3);
     fake_co_fini(&f);
 }
 
@@ -222,23 +234,25 @@ Test(co_scatter, a_worker_that_is_not_connected_is_lost_at_once)
     fake_co_join(&f, "w0", 0, FAKE_SHARDS);
     fake_co_query(&f, "client", 1, 5, 60000);
     struct pr_search one = fake_co_take_search(&f, "w0");
+    score_all(&f, "w0", one.id.v, 1, 1, 3);
     f.deaf = test_peer("w0");
     f.deaf_why = CM_EUNAVAIL;
     fake_co_join(&f, "w1", 0, 2);
     fake_co_query(&f, "client", 2, 5, 60000); /* 0 of w1, the others of w0 */
     cr_assert_eq(fake_co_logged(&f, "event=worker_lost worker=w0 why=\"not connected\""), 1);
     struct pr_search two = fake_co_take_search(&f, "w1");
+    fake_co_score(&f, "w1", two.id.v, 0, 2, 5);
     expect_shards(&two, (const uint32_t[]){0}, 1);
-    pr_search_fini(&two);
     two = fake_co_take_search(&f, "w1"); /* what w0 had of query 1, and w1 holds */
-    expect_shards(&two, (const uint32_t[]){0, 1}, 2);
     fake_co_score(&f, "w1", two.id.v, 0, 1, 5);
-    fake_co_score(&f, "w1", two.id.v, 1, 1, 5);
-    expect_reason(&f, 2, PR_REASON_WORKER_LOST);
-    pr_search_fini(&two);
+    expect_shards(&two, (const uint32_t[]){0}, 1);
+    struct pr_answer answer = fake_co_take_answer(&f, "client");
+    cr_assert_eq(answer.missing_count, 0);
+    pr_answer_fini(&answer);
     two = fake_co_take_search(&f, "w1"); /* and of query 2 */
+    fake_co_score(&f, "w1", two.id.v, 1, 2, 5);
     expect_shards(&two, (const uint32_t[]){1}, 1);
-    pr_search_fini(&two);
+    expect_reason(&f, 2, PR_REASON_WORKER_LOST);
     fake_co_query(&f, "client", 3, 5, 60000); /* the other is not asked any more */
     fake_co_take(&f, "w1", PR_SEARCH);
     cr_assert_eq(f.sent.count, 0);
