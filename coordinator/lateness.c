@@ -99,6 +99,7 @@ static void restore_if_in_time(struct co_core *c, struct co_member *m)
         return;
     m->late = false;
     m->latency = (struct co_latency){.total = 0};
+    m->speed = (struct co_speed){.since_ns = m->speed.since_ns};
     log_pace(c, m, CM_LOG_INFO, "worker_restored");
 }
 

@@ -113,6 +113,8 @@ void co_on_positives(struct co_core *c, uint32_t member, struct cm_bytes header)
         pr_positives_message_fini(&message);
         return;
     }
+    if (!message.reason)
+        co_speed_add(&c->members.slots[member].speed, message.images, co_now(c));
     struct co_gather *g = find(c, message.id, &e);
     if (g) {
         g->evaluation->worker_bytes += header.size;

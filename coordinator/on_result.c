@@ -214,6 +214,10 @@ void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header)
         co_on_garbage(c, &c->members.slots[member].peer, e.text);
     } else {
         size_t count = r.shards_count; /* sifted, it may have fewer */
+        uint64_t images = 0;
+        for (size_t i = 0; i < count; i++)
+            images += r.shards[i].images_scored;
+        co_speed_add(&c->members.slots[member].speed, images, co_now(c));
         if (!co_take_probe(c, member, &r))
             take_result(c, member, &r);
         for (size_t i = 0; i < count && r.reason == PR_REASON_CORRUPT; i++)

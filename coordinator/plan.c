@@ -3,12 +3,24 @@
 
 #include <string.h>
 
+/* So often is chosen again for each shard. Of eight workers, the shards of each of whom the next
+ * one has too, the one with the most has a quarter more than its share by the first choice, and a
+ * sixteenth more by the last. */
+enum { CHOICES = 3 };
+
 static void count_load(const struct co_core *c, struct co_plan *plan)
 {
     memset(plan->load, 0, sizeof plan->load);
     memset(plan->images, 0, sizeof plan->images);
+    struct co_speed all = {.images = 0};
+    for (uint32_t m = 0; m < c->members.end; m++) {
+        const struct co_member *member = &c->members.slots[m];
+        plan->load[m] = member->probe.left > 0;
+        all.images += member->speed.images;
+        all.busy_ns += member->speed.busy_ns;
+    }
     for (uint32_t m = 0; m < c->members.end; m++)
-        plan->load[m] = c->members.slots[m].probe.left > 0;
+        plan->cost[m] = co_speed_cost(&c->members.slots[m].speed, &all, plan->now_ns);
     for (const struct co_gather *g = c->open.head; g; g = g->next)
         for (uint32_t p = 0; p < g->parts_count; p++) {
             plan->load[g->parts[p].member] += g->parts[p].open > 0;
@@ -29,6 +41,12 @@ static bool is_passed_over(const struct co_member *m, const struct co_plan *plan
     return plan->evaluation ? m->silent : co_member_is_demoted(m);
 }
 
+/* What a member has to do until it is done with this shard too. */
+static double done_after(const struct co_plan *plan, uint32_t m, const struct co_shard *s)
+{
+    return (double)(plan->images[m] + s->images) * plan->cost[m];
+}
+
 /* Of the holders that are passed over, or of those that are not: the one with the least to do, what
  * this plan has given it counted in, so that one query spreads over replicas too. CO_NO_MEMBER if
  * none has credit; *held says whether there are any. */
@@ -45,7 +63,7 @@ static uint32_t best_holder(const struct co_core *c, const struct co_shard *s,
             continue;
         *held = true;
         if (plan->load[m] < credits_of(member, plan) &&
-            (best == CO_NO_MEMBER || plan->images[m] < plan->images[best]))
+            (best == CO_NO_MEMBER || done_after(plan, m, s) < done_after(plan, best, s)))
             best = m;
     }
     return best;
@@ -85,9 +103,9 @@ static bool needs_one(const struct co_core *c, const struct co_gather *g, uint32
 static void clear(const struct co_core *c, const struct co_gather *g, enum co_purpose purpose,
                   struct co_plan *plan)
 {
-    count_load(c, plan);
     plan->purpose = purpose;
     plan->now_ns = co_now(c);
+    count_load(c, plan);
     plan->evaluation = g->evaluation != NULL;
     plan->parts = 0;
     plan->unreachable_count = 0;
@@ -95,13 +113,46 @@ static void clear(const struct co_core *c, const struct co_gather *g, enum co_pu
         plan->part_of[m] = CO_NO_PART;
 }
 
-static void give(struct co_plan *plan, uint32_t member, uint64_t images)
+/* Chooses for a shard. False if it is needed, and has to wait for credit. */
+static bool choose(const struct co_core *c, const struct co_gather *g, uint32_t s,
+                   struct co_plan *plan)
 {
-    plan->images[member] += images;
-    if (plan->part_of[member] != CO_NO_PART)
-        return;
-    plan->members[plan->parts] = member;
-    plan->part_of[member] = plan->parts++;
+    bool wait;
+    uint32_t avoid[2] = {CO_NO_MEMBER, CO_NO_MEMBER};
+    if (g->slots)
+        avoid[0] = g->slots[s].avoid;
+    if (g->slots && g->slots[s].part != CO_NO_PART)
+        avoid[1] = g->parts[g->slots[s].part].member;
+    uint32_t member = choose_holder(c, &c->map.shards[s], plan, avoid, &wait);
+    if (wait || (member == CO_NO_MEMBER && plan->purpose == CO_FOR_LATE))
+        return !wait;
+    plan->chosen[s] = member;
+    if (member != CO_NO_MEMBER)
+        plan->images[member] += c->map.shards[s].images;
+    return true;
+}
+
+/* Chooses once more for each, now that it shows what the others were given: the first ones were
+ * given as if there were no others. */
+static void choose_again(const struct co_core *c, const struct co_gather *g, struct co_plan *plan)
+{
+    for (uint32_t s = 0; s < c->map.shards_count; s++) {
+        if (plan->chosen[s] == CO_NOT_NOW || plan->chosen[s] == CO_NO_MEMBER)
+            continue;
+        plan->images[plan->chosen[s]] -= c->map.shards[s].images;
+        choose(c, g, s, plan);
+    }
+}
+
+static void list_parts(const struct co_core *c, struct co_plan *plan)
+{
+    for (uint32_t s = 0; s < c->map.shards_count; s++) {
+        uint32_t member = plan->chosen[s];
+        if (member == CO_NOT_NOW || member == CO_NO_MEMBER || plan->part_of[member] != CO_NO_PART)
+            continue;
+        plan->members[plan->parts] = member;
+        plan->part_of[member] = plan->parts++;
+    }
 }
 
 bool co_plan_make(const struct co_core *c, const struct co_gather *g, enum co_purpose purpose,
@@ -110,23 +161,12 @@ bool co_plan_make(const struct co_core *c, const struct co_gather *g, enum co_pu
     clear(c, g, purpose, plan);
     bool hedges = purpose == CO_FOR_LATE && can_hedge(c, g, plan->now_ns);
     for (uint32_t s = 0; s < c->map.shards_count; s++) {
-        bool wait;
-        uint32_t avoid[2] = {CO_NO_MEMBER, CO_NO_MEMBER};
         plan->chosen[s] = CO_NOT_NOW;
-        if (!needs_one(c, g, s, plan, hedges))
-            continue;
-        if (g->slots)
-            avoid[0] = g->slots[s].avoid;
-        if (g->slots && g->slots[s].part != CO_NO_PART)
-            avoid[1] = g->parts[g->slots[s].part].member;
-        uint32_t member = choose_holder(c, &c->map.shards[s], plan, avoid, &wait);
-        if (wait && purpose == CO_FOR_ALL)
+        if (needs_one(c, g, s, plan, hedges) && !choose(c, g, s, plan) && purpose == CO_FOR_ALL)
             return false;
-        if (wait || (member == CO_NO_MEMBER && purpose == CO_FOR_LATE))
-            continue;
-        plan->chosen[s] = member;
-        if (member != CO_NO_MEMBER)
-            give(plan, member, c->map.shards[s].images);
     }
+    for (int i = 0; i < CHOICES; i++)
+        choose_again(c, g, plan);
+    list_parts(c, plan);
     return true;
 }

@@ -20,6 +20,7 @@ struct co_plan {
     bool evaluation;
     uint32_t load[CM_MEMBERS_MAX];    /* searches that each member has now */
     uint64_t images[CM_MEMBERS_MAX];  /* that each has not answered for, this plan's counted in */
+    double cost[CM_MEMBERS_MAX];      /* of an image, to each: co_speed_cost */
     uint32_t part_of[CM_MEMBERS_MAX]; /* its part in this query; CO_NO_PART for none */
     uint32_t members[CM_MEMBERS_MAX]; /* [parts]: the other way round */
     uint32_t parts;

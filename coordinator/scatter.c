@@ -65,11 +65,13 @@ static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, str
     for (uint32_t s = 0; s < g->slots_count; s++)
         if (co_slot_is_of(&g->slots[s], part))
             list[count++] = (struct cm_shard_id){s};
-    const struct co_member *m = &c->members.slots[member];
+    struct co_member *m = &c->members.slots[member];
     struct pr_buffer packed;
     struct cm_error e;
     enum cm_err rc = g->evaluation ? pack_measure(c, g, list, count, &packed, &e)
                                    : pack_search(c, g, list, count, &packed, &e);
+    if (plan->images[member] == g->parts[part].images_left)
+        co_speed_begin(&m->speed, co_now(c)); /* it has nothing else */
     if (!rc)
         rc = co_send(c, &m->peer, &packed, g->payload, &e);
     if (!rc)
@@ -148,6 +150,8 @@ static void probe(struct co_core *c, struct co_gather *g, uint32_t member, struc
                                  .left = count,
                                  .sent_ns = co_now(c),
                                  .next_ns = co_probe_end_ns(c, g)};
+    if (plan->images[member] == 0)
+        co_speed_begin(&m->speed, co_now(c));
     enum cm_err rc = pack_search(c, g, plan->list, count, &packed, &e);
     g->attempts++;
     if (!rc)

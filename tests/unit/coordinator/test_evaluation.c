@@ -1,5 +1,6 @@
 /* test_evaluation.c: an evaluation at the coordinator: two rounds, all or nothing. */
 #include "common/checksum.h"
+#include "coordinator/core.h"
 #include "proto/wire/scores.h"
 #include "tests/support/fake_co.h"
 
@@ -118,6 +119,29 @@ static void expect_truth(struct asked *a)
     cr_assert(m.worker_bytes > 0 && m.worker_bytes < 2000);
     pr_measured_fini(&m);
     cr_assert(co_idle(a->f.core));
+}
+
+/* Its images count for the worker's speed, and its second round, which scores nothing, does not. */
+Test(co_evaluation, it_shows_who_is_fast)
+{
+    struct asked a;
+    asked_init(&a, false);
+    const struct co_speed *speed = &a.f.core->members.slots[0].speed;
+    fake_co_sleep(&a.f, 300 * FAKE_MS);
+    tell(&a, "w0", 0);
+    cr_assert_float_eq(speed->busy_ns, 3e8, 1);
+    cr_assert_float_eq(speed->images, FAKE_SHARD_IMAGES, 1e-9);
+    tell(&a, "w0", 1);
+    tell(&a, "w1", 2);
+    tell(&a, "w1", 3);
+    cr_assert_float_eq(speed->images, 2 * FAKE_SHARD_IMAGES, 1e-9);
+    fake_co_sleep(&a.f, 300 * FAKE_MS);
+    count(&a, "w0", 0);
+    count(&a, "w1", 2 * FAKE_SHARD_IMAGES);
+    expect_truth(&a);
+    cr_assert_float_eq(speed->busy_ns, 3e8, 1);
+    cr_assert_float_eq(speed->images, 2 * FAKE_SHARD_IMAGES, 1e-9);
+    fake_co_fini(&a.f);
 }
 
 Test(co_evaluation, two_rounds_make_the_truth)

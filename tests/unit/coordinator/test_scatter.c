@@ -107,6 +107,55 @@ Test(co_scatter, one_query_spreads_over_replicas)
     fake_co_fini(&f);
 }
 
+/* The first shards are chosen for before it shows who has to do with the others. */
+Test(co_scatter, who_has_other_shards_too_gets_fewer_of_these)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    fake_co_join(&f, "w1", 0, 2);
+    fake_co_query(&f, "client", 1, 5, 1000);
+    struct pr_search a = fake_co_take_search(&f, "w0"), b = fake_co_take_search(&f, "w1");
+    expect_shards(&a, (const uint32_t[]){2, 3}, 2);
+    expect_shards(&b, (const uint32_t[]){0, 1}, 2);
+    fake_co_fini(&f);
+}
+
+/* One query: w0 takes so long for its shards, w1 for its. */
+static void ask_and_answer(struct fake_co *f, uint64_t query, uint64_t w0_ms, uint64_t w1_ms)
+{
+    fake_co_query(f, "client", query, 5, 60000);
+    struct pr_search a = fake_co_take_search(f, "w0"), b = fake_co_take_search(f, "w1");
+    fake_co_sleep(f, w1_ms * FAKE_MS);
+    for (size_t i = 0; i < b.shards_count; i++)
+        fake_co_score(f, "w1", b.id.v, b.shards[i].v, query, 5);
+    fake_co_sleep(f, (w0_ms - w1_ms) * FAKE_MS);
+    for (size_t i = 0; i < a.shards_count; i++)
+        fake_co_score(f, "w0", a.id.v, a.shards[i].v, query, 5);
+    struct pr_answer answer = fake_co_take_answer(f, "client");
+    cr_assert_eq(answer.missing_count, 0);
+    pr_answer_fini(&answer);
+    pr_search_fini(&a);
+    pr_search_fini(&b);
+}
+
+Test(co_scatter, who_is_faster_gets_more)
+{
+    struct fake_co f;
+    fake_co_init_unhedged(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    fake_co_join(&f, "w1", 0, FAKE_SHARDS);
+    ask_and_answer(&f, 1, 400, 200);
+    ask_and_answer(&f, 2, 400, 200);
+    fake_co_query(&f, "client", 3, 5, 1000);
+    struct pr_search a = fake_co_take_search(&f, "w0"), b = fake_co_take_search(&f, "w1");
+    cr_assert_eq(a.shards_count, 1);
+    cr_assert_eq(b.shards_count, 3);
+    pr_search_fini(&a);
+    pr_search_fini(&b);
+    fake_co_fini(&f);
+}
+
 Test(co_scatter, credits_hold_queries_back_in_order)
 {
     struct fake_co f;
@@ -237,12 +286,13 @@ Test(co_scatter, a_worker_that_is_not_connected_is_lost_at_once)
     score_all(&f, "w0", one.id.v, 1, 1, 3);
     f.deaf = test_peer("w0");
     f.deaf_why = CM_EUNAVAIL;
-    fake_co_join(&f, "w1", 0, 2);
-    fake_co_query(&f, "client", 2, 5, 60000); /* 0 of w1, the others of w0 */
+    fake_co_join(&f, "w1", 0, 3);
+    fake_co_query(&f, "client", 2, 5, 60000); /* 0 and 2 of w1, the others of w0 */
     cr_assert_eq(fake_co_logged(&f, "event=worker_lost worker=w0 why=\"not connected\""), 1);
     struct pr_search two = fake_co_take_search(&f, "w1");
     fake_co_score(&f, "w1", two.id.v, 0, 2, 5);
-    expect_shards(&two, (const uint32_t[]){0}, 1);
+    fake_co_score(&f, "w1", two.id.v, 2, 2, 5);
+    expect_shards(&two, (const uint32_t[]){0, 2}, 2);
     two = fake_co_take_search(&f, "w1"); /* what w0 had of query 1, and w1 holds */
     fake_co_score(&f, "w1", two.id.v, 0, 1, 5);
     expect_shards(&two, (const uint32_t[]){0}, 1);
@@ -252,7 +302,7 @@ Test(co_scatter, a_worker_that_is_not_connected_is_lost_at_once)
     two = fake_co_take_search(&f, "w1"); /* and of query 2 */
     fake_co_score(&f, "w1", two.id.v, 1, 2, 5);
     expect_shards(&two, (const uint32_t[]){1}, 1);
-    expect_reason(&f, 2, PR_REASON_WORKER_LOST);
+    expect_reason(&f, 3, PR_REASON_WORKER_LOST);
     fake_co_query(&f, "client", 3, 5, 60000); /* the other is not asked any more */
     fake_co_take(&f, "w1", PR_SEARCH);
     cr_assert_eq(f.sent.count, 0);

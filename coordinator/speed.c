@@ -1,0 +1,31 @@
+/* speed.c: see speed.h. */
+#include "coordinator/speed.h"
+
+#define MEMORY_NS 1e9
+/* So much work at the mean speed everybody is credited with. */
+#define CREDIT_NS 2e8
+
+void co_speed_begin(struct co_speed *s, uint64_t now_ns)
+{
+    s->since_ns = now_ns;
+}
+
+void co_speed_add(struct co_speed *s, uint64_t images, uint64_t now_ns)
+{
+    double took_ns = (double)(now_ns - s->since_ns), keep = MEMORY_NS / (MEMORY_NS + took_ns);
+    s->images = keep * s->images + (double)images;
+    s->busy_ns = keep * s->busy_ns + took_ns;
+    s->since_ns = now_ns;
+}
+
+double co_speed_cost(const struct co_speed *s, const struct co_speed *all, uint64_t now_ns)
+{
+    if (all->images <= 0 || all->busy_ns <= 0)
+        return 1;
+    double age_ns = (double)(now_ns - s->since_ns), counts = MEMORY_NS / (MEMORY_NS + age_ns);
+    double usual_ns = s->images * all->busy_ns / all->images;
+    double cost = (counts * s->busy_ns + CREDIT_NS) / (counts * usual_ns + CREDIT_NS);
+    if (cost > CO_SPEED_MOST)
+        return CO_SPEED_MOST;
+    return cost < 1 / CO_SPEED_MOST ? 1 / CO_SPEED_MOST : cost;
+}

@@ -1,0 +1,30 @@
+/* speed.h: how many images a worker scores in a second, as far as its answers of late say.
+ *
+ * Counted are the images that it answers for, and the time in which it had some to answer for: its
+ * queue does not count, as it does in latency.h, but the way there and back does. Who has the
+ * smaller share seems a little slower for that, since a share takes some time however small it is.
+ * Pure; loop thread only. */
+#ifndef CO_SPEED_H
+#define CO_SPEED_H
+
+#include <stdint.h>
+
+/* Zero-initialise. */
+struct co_speed {
+    double images, busy_ns; /* of late: what is a second of work ago counts half */
+    uint64_t since_ns;      /* since when it is at what it will answer next */
+};
+
+/* It had nothing to do, and is sent something. */
+void co_speed_begin(struct co_speed *s, uint64_t now_ns);
+/* It answers for so many images. */
+void co_speed_add(struct co_speed *s, uint64_t images, uint64_t now_ns);
+
+/* What an image costs it, in times of what one costs at the mean speed of `all` (the sums over all
+ * workers). Near 1 as long as it has not worked for long, or did so a while ago. Kept within
+ * CO_SPEED_MOST and one part of that: everybody is to have a share that shows how fast he is, and
+ * that of a worker who is slower by far is to be late (lateness.c). */
+double co_speed_cost(const struct co_speed *s, const struct co_speed *all, uint64_t now_ns);
+#define CO_SPEED_MOST (4.0 / 3)
+
+#endif

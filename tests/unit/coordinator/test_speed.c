@@ -1,0 +1,102 @@
+/* test_speed.c: what an image costs a worker, from the answers of late. */
+#include "coordinator/speed.h"
+
+#include <criterion/criterion.h>
+
+#define MS UINT64_C(1000000)
+
+enum { WORKERS = 2 };
+
+/* Workers that answer for their images in turns of 100 ms, from `*now_ns` on. */
+static void work(struct co_speed *s, const uint64_t *images, int turns, uint64_t *now_ns)
+{
+    for (int w = 0; w < WORKERS; w++)
+        co_speed_begin(&s[w], *now_ns);
+    for (int i = 0; i < turns; i++) {
+        *now_ns += 100 * MS;
+        for (int w = 0; w < WORKERS; w++)
+            co_speed_add(&s[w], images[w], *now_ns);
+    }
+}
+
+static double cost(const struct co_speed *s, int worker, uint64_t now_ns)
+{
+    struct co_speed all = {.images = 0};
+    for (int w = 0; w < WORKERS; w++) {
+        all.images += s[w].images;
+        all.busy_ns += s[w].busy_ns;
+    }
+    return co_speed_cost(&s[worker], &all, now_ns);
+}
+
+Test(co_speed, nothing_is_known_at_first)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    cr_assert_eq(cost(s, 0, 7 * MS), 1);
+    co_speed_begin(&s[0], 7 * MS);
+    co_speed_add(&s[0], 100, 7 * MS); /* at once: there is no speed in that */
+    cr_assert_eq(cost(s, 0, 7 * MS), 1);
+}
+
+/* 110 images against 90: the mean is 100, and a fifth of a second's work at that is credited to
+ * each. In 20 seconds they have 1.1 seconds of work to their names. */
+Test(co_speed, who_is_faster_pays_less)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    work(s, (const uint64_t[]){110, 90}, 200, &now_ns);
+    cr_assert_float_eq(cost(s, 0, now_ns), (1.1 + 0.2) / (1.1 * 1.1 + 0.2), 1e-6);
+    cr_assert_float_eq(cost(s, 1, now_ns), (1.1 + 0.2) / (0.9 * 1.1 + 0.2), 1e-6);
+}
+
+Test(co_speed, a_moment_says_little)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    work(s, (const uint64_t[]){110, 90}, 1, &now_ns);
+    cr_assert_float_eq(cost(s, 1, now_ns), 0.3 / 0.29, 1e-6);
+}
+
+Test(co_speed, it_becomes_what_it_is_now)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    work(s, (const uint64_t[]){110, 90}, 200, &now_ns);
+    work(s, (const uint64_t[]){100, 100}, 200, &now_ns);
+    cr_assert_float_eq(cost(s, 1, now_ns), 1, 1e-6);
+}
+
+Test(co_speed, an_idle_time_makes_all_alike)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    work(s, (const uint64_t[]){110, 90}, 200, &now_ns);
+    cr_assert_lt(cost(s, 1, now_ns + 60000 * MS), 1.01);
+    cr_assert_gt(cost(s, 1, now_ns + 60000 * MS), 1);
+}
+
+/* Time without work is nobody's slowness. */
+Test(co_speed, to_be_idle_is_not_to_be_slow)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    for (int i = 0; i < 20; i++) {
+        work(s, (const uint64_t[]){100, 100}, 5, &now_ns);
+        now_ns += 3000 * MS;
+        co_speed_begin(&s[1], now_ns);
+        now_ns += 100 * MS;
+        co_speed_add(&s[1], 100, now_ns);
+    }
+    co_speed_begin(&s[0], now_ns);
+    cr_assert_float_eq(cost(s, 0, now_ns), 1, 1e-6);
+    cr_assert_float_eq(cost(s, 1, now_ns), 1, 1e-6);
+}
+
+Test(co_speed, nobody_is_left_without_a_share)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    work(s, (const uint64_t[]){1000, 1}, 200, &now_ns);
+    cr_assert_eq(cost(s, 0, now_ns), 1 / CO_SPEED_MOST);
+    cr_assert_eq(cost(s, 1, now_ns), CO_SPEED_MOST);
+}
