@@ -78,6 +78,20 @@ static unsigned late_result(struct sim *sim, const struct sim_conn *from, struct
     return 1;
 }
 
+/* Forgets that a slot is closed, but not what closed it. */
+static void reopen(struct co_gather *g, struct co_slot *slot)
+{
+    const uint32_t asked[] = {slot->part, slot->second};
+    slot->closed = false;
+    g->slots_open++;
+    for (size_t i = 0; i < 2; i++) {
+        if (asked[i] == CO_NO_PART)
+            continue;
+        g->parts[asked[i]].open++;
+        g->parts[asked[i]].images_left += slot->images;
+    }
+}
+
 static unsigned result_twice(struct sim *sim, const struct sim_conn *from, struct sim_message *m)
 {
     struct pr_result result;
@@ -88,11 +102,8 @@ static unsigned result_twice(struct sim *sim, const struct sim_conn *from, struc
     CM_ASSERT(pr_result_unpack(m->header, &result, &e) == CM_OK);
     for (size_t i = 0; g && i < result.shards_count; i++) {
         struct co_slot *slot = &g->slots[result.shards[i].shard.v];
-        if (!slot->closed || slot->part == CO_NO_PART)
-            continue;
-        slot->closed = false;
-        g->slots_open++;
-        g->parts[slot->part].open++;
+        if (slot->closed && slot->part != CO_NO_PART)
+            reopen(g, slot);
     }
     pr_result_fini(&result);
     return g != NULL;
@@ -105,7 +116,10 @@ static void take_declined(struct co_gather *g, uint32_t part, const struct pr_re
     struct co_part owing = g->parts[part];
     uint32_t slots_open = g->slots_open, homeless = g->homeless;
     struct cm_error e;
-    *slot = (struct co_slot){.part = part, .images = now.images};
+    *slot = (struct co_slot){
+        .part = part, .second = CO_NO_PART, .first_image = now.first_image, .images = now.images};
+    g->parts[part].open++;
+    g->parts[part].images_left += now.images;
     CM_ASSERT(co_gather_on_result(g, g->numeric_class, result, &e) == CM_OK);
     *slot = now;
     g->parts[part] = owing;
@@ -298,12 +312,8 @@ static unsigned rival_counts(struct sim *sim, const struct sim_conn *from, struc
     for (size_t i = 0; i < result.shards_count; i++) {
         struct co_slot *slot = &g->slots[result.shards[i].shard.v];
         uint32_t part = co_gather_part_of(g, result.shards[i].shard.v, member);
-        if (!slot->closed || part == CO_NO_PART || slot->second == CO_NO_PART)
-            continue;
-        slot->closed = false;
-        g->slots_open++;
-        g->parts[slot->part].open++;
-        g->parts[slot->second].open++;
+        if (slot->closed && part != CO_NO_PART && slot->second != CO_NO_PART)
+            reopen(g, slot);
     }
     pr_result_fini(&result);
     return 1;
