@@ -48,6 +48,7 @@ enum cm_err co_members_add(struct co_members *m, const struct cm_peer *peer, str
         .node = UINT32_MAX,
         .order = CO_NO_SHARD,
         .giver = CO_NO_MEMBER,
+        .speed = {.since_ns = now_ns},
         .hello = *hello,
     };
     *hello = (struct pr_hello){0};

@@ -70,7 +70,7 @@ static void send_part(struct co_core *c, struct co_gather *g, uint32_t part, str
     struct cm_error e;
     enum cm_err rc = g->evaluation ? pack_measure(c, g, list, count, &packed, &e)
                                    : pack_search(c, g, list, count, &packed, &e);
-    if (plan->images[member] == g->parts[part].images_left)
+    if (plan->images[member] == g->parts[part].images_left && m->probe.left == 0)
         co_speed_begin(&m->speed, co_now(c)); /* it has nothing else */
     if (!rc)
         rc = co_send(c, &m->peer, &packed, g->payload, &e);

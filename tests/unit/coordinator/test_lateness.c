@@ -272,6 +272,28 @@ Test(co_lateness, a_probe_is_timed_from_its_beginning)
     cluster_fini(&c);
 }
 
+/* Nor does it begin anew when it is sent something else. */
+Test(co_lateness, a_probe_is_timed_to_its_end)
+{
+    struct cluster c;
+    cluster_init(&c, 2);
+    ask_until_slow(&c, 0);
+    struct co_speed *speed = &c.f.core->members.slots[0].speed;
+    fake_co_sleep(&c.f, 1000 * FAKE_MS);
+    fake_co_query(&c.f, "client", ++c.query, 5, 2000);
+    struct pr_search probe = fake_co_take_search(&c.f, "w0");
+    fake_co_sleep(&c.f, 300 * FAKE_MS);
+    fake_co_evaluate(&c.f, "client", 500, 4, 2, false);
+    fake_co_take(&c.f, "w0", PR_MEASURE);
+    fake_co_sleep(&c.f, 100 * FAKE_MS);
+    *speed = (struct co_speed){.since_ns = speed->since_ns};
+    fake_co_score(&c.f, "w0", probe.id.v, probe.shards[0].v, c.query, 5);
+    cr_assert_float_eq(speed->busy_ns, 4e8, 1);
+    pr_search_fini(&probe);
+    fake_co_disconnect(&c.f, "client");
+    cluster_fini(&c);
+}
+
 Test(co_lateness, it_is_restored_once_it_keeps_up)
 {
     struct cluster c;

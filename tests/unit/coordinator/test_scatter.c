@@ -1,4 +1,5 @@
 /* test_scatter.c: who is asked for which shard, when, and what holds a query back. */
+#include "coordinator/core.h"
 #include "tests/support/fake_co.h"
 
 #include <criterion/criterion.h>
@@ -153,6 +154,17 @@ Test(co_scatter, who_is_faster_gets_more)
     cr_assert_eq(b.shards_count, 3);
     pr_search_fini(&a);
     pr_search_fini(&b);
+    fake_co_fini(&f);
+}
+
+/* The clock began long before it came. */
+Test(co_scatter, who_was_never_asked_has_not_been_slow)
+{
+    struct fake_co f;
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, FAKE_SHARDS);
+    fake_co_score(&f, "w0", 12345, 0, 1, 5); /* nobody asked for that */
+    cr_assert_eq(f.core->members.slots[0].speed.busy_ns, 0);
     fake_co_fini(&f);
 }
 
