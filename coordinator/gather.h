@@ -36,7 +36,7 @@ struct co_part {
     bool settled;     /* it owed nothing any more once, and was timed */
     bool gone;        /* its member is, and another may have its number */
     uint64_t images;  /* in what it was asked, less those that it has left out */
-    uint64_t images_left; /* in the slots it has not answered yet */
+    uint64_t images_left; /* in its open slots; it may be at others still that it was beaten to */
     uint64_t sent_ns;
 };
 

@@ -1,7 +1,8 @@
 /* lateness.c: which members are demoted, because they are slow or silent, and when that ends.
  *
- * A member is late whose shares of queries take three times as long as is usual, and an image of
- * them too; usual is the median over the members. What it did is forgotten then: it keeps up again
+ * A member is late an image of whose shares of queries takes three times as long as is usual, and
+ * the shares too, smaller though they are for its being slow (plan.c gives it down to 9/16 of the
+ * others'); usual is the median over the members. What it did is forgotten then: it keeps up again
  * when CO_PACE_LEAST shares or more took one and a half times at the most. Until then queries pass
  * it over where they can, and it shows what it does by probes: about once a second a query's share
  * is sent to it besides (scatter.c). The answers to those only count here, but for a shard that is
@@ -20,9 +21,10 @@
 
 /* So many times the usual is late, and is in time again; and one share is never taken for more than
  * OUTLIER, so that no single one condemns. */
-#define LATE    3.0
-#define IN_TIME 1.5
-#define OUTLIER 10.0
+#define LATE       3.0
+#define LATE_SHARE (LATE / (CO_SPEED_MOST * CO_SPEED_MOST))
+#define IN_TIME    1.5
+#define OUTLIER    10.0
 
 void co_look_at_member(struct co_core *c, uint32_t member)
 {
@@ -67,11 +69,12 @@ static double median(double *values, uint32_t count)
     return values[(count - 1) / 2];
 }
 
-/* Is a member behind by so many times? */
-static bool is_behind(const struct co_core *c, const struct co_member *m, double times)
+/* Is a member behind by so many times, in a share and in an image? */
+static bool is_behind(const struct co_core *c, const struct co_member *m, double share,
+                      double image)
 {
-    return m->pace.share_ns > times * c->usual_share_ns &&
-           m->pace.image_ns > times * c->usual_image_ns;
+    return m->pace.share_ns > share * c->usual_share_ns &&
+           m->pace.image_ns > image * c->usual_image_ns;
 }
 
 static void log_pace(const struct co_core *c, const struct co_member *m, enum cm_log_level level,
@@ -95,7 +98,7 @@ static void demote(struct co_core *c, uint32_t member)
  */
 static void restore_if_in_time(struct co_core *c, struct co_member *m)
 {
-    if (!m->late || !co_pace_known(&m->pace) || is_behind(c, m, IN_TIME))
+    if (!m->late || !co_pace_known(&m->pace) || is_behind(c, m, IN_TIME, IN_TIME))
         return;
     m->late = false;
     m->latency = (struct co_latency){.total = 0};
@@ -126,7 +129,7 @@ void co_judge(struct co_core *c)
         c->usual_share_ns = SHARE_LEAST_NS;
     for (uint32_t i = 0; i < c->members.end; i++) {
         const struct co_member *m = &c->members.slots[i];
-        if (m->used && !m->late && co_pace_known(&m->pace) && is_behind(c, m, LATE))
+        if (m->used && !m->late && co_pace_known(&m->pace) && is_behind(c, m, LATE_SHARE, LATE))
             demote(c, i);
     }
 }

@@ -1,26 +1,32 @@
 /* plan.c: see plan.h. */
 #include "coordinator/plan.h"
 
+#include "common/assert.h"
+
 #include <string.h>
 
 /* So often is chosen again for each shard. Of eight workers, the shards of each of whom the next
- * one has too, the one with the most has a quarter more than its share by the first choice, and a
- * sixteenth more by the last. */
-enum { CHOICES = 3 };
+ * one has too, the one with the most has a quarter more than its share by the first choice, and
+ * three hundredths more by the last. */
+enum { CHOICES_MORE = 3 };
+
+/* Who is demoted is nobody's measure. */
+static void count_costs(const struct co_core *c, struct co_plan *plan)
+{
+    struct co_speed all = {.images = 0};
+    for (uint32_t m = 0; m < c->members.end; m++)
+        if (!c->members.slots[m].late)
+            co_speed_sum(&all, &c->members.slots[m].speed, plan->now_ns);
+    for (uint32_t m = 0; m < c->members.end; m++)
+        plan->cost[m] = co_speed_cost(&c->members.slots[m].speed, &all, plan->now_ns);
+}
 
 static void count_load(const struct co_core *c, struct co_plan *plan)
 {
     memset(plan->load, 0, sizeof plan->load);
     memset(plan->images, 0, sizeof plan->images);
-    struct co_speed all = {.images = 0};
-    for (uint32_t m = 0; m < c->members.end; m++) {
-        const struct co_member *member = &c->members.slots[m];
-        plan->load[m] = member->probe.left > 0;
-        all.images += member->speed.images;
-        all.busy_ns += member->speed.busy_ns;
-    }
     for (uint32_t m = 0; m < c->members.end; m++)
-        plan->cost[m] = co_speed_cost(&c->members.slots[m].speed, &all, plan->now_ns);
+        plan->load[m] = c->members.slots[m].probe.left > 0;
     for (const struct co_gather *g = c->open.head; g; g = g->next)
         for (uint32_t p = 0; p < g->parts_count; p++) {
             plan->load[g->parts[p].member] += g->parts[p].open > 0;
@@ -106,6 +112,7 @@ static void clear(const struct co_core *c, const struct co_gather *g, enum co_pu
     plan->purpose = purpose;
     plan->now_ns = co_now(c);
     count_load(c, plan);
+    count_costs(c, plan);
     plan->evaluation = g->evaluation != NULL;
     plan->parts = 0;
     plan->unreachable_count = 0;
@@ -133,15 +140,21 @@ static bool choose(const struct co_core *c, const struct co_gather *g, uint32_t 
 }
 
 /* Chooses once more for each, now that it shows what the others were given: the first ones were
- * given as if there were no others. */
-static void choose_again(const struct co_core *c, const struct co_gather *g, struct co_plan *plan)
+ * given as if there were no others. Who could be asked then can be asked now. False if nothing
+ * changed. */
+static bool choose_again(const struct co_core *c, const struct co_gather *g, struct co_plan *plan)
 {
+    bool changed = false;
     for (uint32_t s = 0; s < c->map.shards_count; s++) {
-        if (plan->chosen[s] == CO_NOT_NOW || plan->chosen[s] == CO_NO_MEMBER)
+        uint32_t before = plan->chosen[s];
+        if (before == CO_NOT_NOW || before == CO_NO_MEMBER)
             continue;
-        plan->images[plan->chosen[s]] -= c->map.shards[s].images;
-        choose(c, g, s, plan);
+        plan->images[before] -= c->map.shards[s].images;
+        bool chosen = choose(c, g, s, plan);
+        CM_ASSERT(chosen);
+        changed |= plan->chosen[s] != before;
     }
+    return changed;
 }
 
 static void list_parts(const struct co_core *c, struct co_plan *plan)
@@ -165,8 +178,8 @@ bool co_plan_make(const struct co_core *c, const struct co_gather *g, enum co_pu
         if (needs_one(c, g, s, plan, hedges) && !choose(c, g, s, plan) && purpose == CO_FOR_ALL)
             return false;
     }
-    for (int i = 0; i < CHOICES; i++)
-        choose_again(c, g, plan);
+    for (int i = 0; i < CHOICES_MORE && choose_again(c, g, plan); i++) {
+    }
     list_parts(c, plan);
     return true;
 }

@@ -18,13 +18,24 @@ void co_speed_add(struct co_speed *s, uint64_t images, uint64_t now_ns)
     s->since_ns = now_ns;
 }
 
+/* How much of what it did counts, now that its last answer is so old. */
+static double counts(const struct co_speed *s, uint64_t now_ns)
+{
+    return MEMORY_NS / (MEMORY_NS + (double)(now_ns - s->since_ns));
+}
+
+void co_speed_sum(struct co_speed *all, const struct co_speed *s, uint64_t now_ns)
+{
+    all->images += counts(s, now_ns) * s->images;
+    all->busy_ns += counts(s, now_ns) * s->busy_ns;
+}
+
 double co_speed_cost(const struct co_speed *s, const struct co_speed *all, uint64_t now_ns)
 {
     if (all->images <= 0 || all->busy_ns <= 0)
         return 1;
-    double age_ns = (double)(now_ns - s->since_ns), counts = MEMORY_NS / (MEMORY_NS + age_ns);
-    double usual_ns = s->images * all->busy_ns / all->images;
-    double cost = (counts * s->busy_ns + CREDIT_NS) / (counts * usual_ns + CREDIT_NS);
+    double part = counts(s, now_ns), usual_ns = s->images * all->busy_ns / all->images;
+    double cost = (part * s->busy_ns + CREDIT_NS) / (part * usual_ns + CREDIT_NS);
     if (cost > CO_SPEED_MOST)
         return CO_SPEED_MOST;
     return cost < 1 / CO_SPEED_MOST ? 1 / CO_SPEED_MOST : cost;

@@ -11,7 +11,7 @@
 
 /* Zero-initialise. */
 struct co_speed {
-    double images, busy_ns; /* of late: what is a second of work ago counts half */
+    double images, busy_ns; /* of late: an answer that took a second halves what was before it */
     uint64_t since_ns;      /* since when it is at what it will answer next */
 };
 
@@ -20,10 +20,13 @@ void co_speed_begin(struct co_speed *s, uint64_t now_ns);
 /* It answers for so many images. */
 void co_speed_add(struct co_speed *s, uint64_t images, uint64_t now_ns);
 
-/* What an image costs it, in times of what one costs at the mean speed of `all` (the sums over all
- * workers). Near 1 as long as it has not worked for long, or did so a while ago. Kept within
- * CO_SPEED_MOST and one part of that: everybody is to have a share that shows how fast he is, and
- * that of a worker who is slower by far is to be late (lateness.c). */
+/* Counts a worker in `all`, the sums over those who are to be compared. What it did a while ago
+ * counts less. */
+void co_speed_sum(struct co_speed *all, const struct co_speed *s, uint64_t now_ns);
+/* What an image costs it, in times of what one costs at the mean speed of `all`. Near 1 as long as
+ * it has not worked for long, or did so a while ago. Kept within CO_SPEED_MOST and one part of
+ * that: everybody is to have a share that shows how fast he is, and who is slower by far is not to
+ * be spared but found late (lateness.c). */
 double co_speed_cost(const struct co_speed *s, const struct co_speed *all, uint64_t now_ns);
 #define CO_SPEED_MOST (4.0 / 3)
 

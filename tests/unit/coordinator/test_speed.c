@@ -23,8 +23,7 @@ static double cost(const struct co_speed *s, int worker, uint64_t now_ns)
 {
     struct co_speed all = {.images = 0};
     for (int w = 0; w < WORKERS; w++) {
-        all.images += s[w].images;
-        all.busy_ns += s[w].busy_ns;
+        co_speed_sum(&all, &s[w], now_ns);
     }
     return co_speed_cost(&s[worker], &all, now_ns);
 }
