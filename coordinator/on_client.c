@@ -207,8 +207,7 @@ static void fill_away(const struct co_core *c, uint32_t node, struct pr_member *
     fill_node(c, node, out);
 }
 
-static void fill_member(const struct co_core *c, const struct co_member *m, uint32_t index,
-                        struct pr_member *out)
+static void fill_member(const struct co_core *c, const struct co_member *m, struct pr_member *out)
 {
     *out = (struct pr_member){
         .incarnation = m->hello.incarnation,
@@ -230,9 +229,25 @@ static void fill_member(const struct co_core *c, const struct co_member *m, uint
         fill_node(c, m->node, out);
     snprintf(out->node, sizeof out->node, "%s", m->hello.node);
     snprintf(out->numeric_class, sizeof out->numeric_class, "%s", m->hello.numeric_class);
+}
+
+/* The members, and those who should be there, one pass over the open searches for all of them. */
+static void list_members(const struct co_core *c, struct pr_status *out)
+{
+    uint32_t inflight[CM_MEMBERS_MAX] = {0};
     for (const struct co_gather *g = c->open.head; g; g = g->next)
         for (uint32_t p = 0; p < g->parts_count; p++)
-            out->inflight += g->parts[p].member == index && g->parts[p].open > 0;
+            inflight[g->parts[p].member] += g->parts[p].open > 0;
+    for (uint32_t m = 0; m < c->members.end; m++) {
+        if (!c->members.slots[m].used)
+            continue;
+        struct pr_member *member = &out->members[out->members_count++];
+        fill_member(c, &c->members.slots[m], member);
+        member->inflight = inflight[m];
+    }
+    for (uint32_t n = 0; n < c->placement.end && out->members_count < CM_MEMBERS_MAX; n++)
+        if (c->placement.nodes[n].used && c->member_of[n] == CO_NO_MEMBER)
+            fill_away(c, n, &out->members[out->members_count++]);
 }
 
 /* Shards that a query could be sent to now, at so many workers at least. */
@@ -310,12 +325,7 @@ static enum cm_err send_status(struct co_core *c, const struct cm_peer *to, stru
     if (rc)
         return rc;
     status.members = p;
-    for (uint32_t i = 0; i < c->members.end; i++)
-        if (c->members.slots[i].used)
-            fill_member(c, &c->members.slots[i], i, &status.members[status.members_count++]);
-    for (uint32_t n = 0; n < c->placement.end && status.members_count < CM_MEMBERS_MAX; n++)
-        if (c->placement.nodes[n].used && c->member_of[n] == CO_NO_MEMBER)
-            fill_away(c, n, &status.members[status.members_count++]);
+    list_members(c, &status);
     struct pr_buffer packed;
     rc = pr_status_pack(&status, &packed, e);
     free(status.members);
