@@ -16,8 +16,19 @@ def write(path, value):
         f.write(f"{value}\n")
 
 
+def write_all(path, files):
+    for file, value in files.items():
+        write(f"{path}/{file}", value)
+
+
+def limit_group(path, limits):
+    """Gives a control group other limits, of the kind that it was made with."""
+    write_all(path, dict(limits)[os.path.dirname(path)])
+
+
 def processor_limit(part):
-    """For make_group: so much of a processor, given anew every hundredth of a second."""
+    """For make_group, limit_group: so much of a processor, given anew every hundredth of a
+    second."""
     period_us = 10000
     quota_us = int(part * period_us)
     return [("/sys/fs/cgroup/cpu", {"cpu.cfs_period_us": period_us, "cpu.cfs_quota_us": quota_us}),
@@ -31,8 +42,7 @@ def make_group(limits, name=""):
         path = f"{root}/vitrine-bench-{os.getpid()}{name}"
         try:
             os.mkdir(path)
-            for file, value in files.items():
-                write(f"{path}/{file}", value)
+            write_all(path, files)
             return path
         except OSError:
             with contextlib.suppress(OSError):
