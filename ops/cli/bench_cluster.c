@@ -34,11 +34,12 @@ enum {
     READY_MS = 60000,
     POLL_MS = 20,
     TARGET_WORKERS = 16,
+    TURNS = 8,
 };
 
 static const double target_us = 1000;    /* of a query at TARGET_WORKERS, beside its bytes */
 static const double warm_up_part = 0.25; /* of the seconds */
-static const double loopback_s = 0.3;
+static const double plain_s = 0.1;       /* of plain connections, before and after each turn */
 static const double seconds_most = 3600;
 
 /* Maps of 4 KB, and the paper's of 590 KB. */
@@ -64,6 +65,7 @@ struct rig {
     struct cli_stand_ins *stand_ins;
     struct cli_client *client; /* to ask for the status */
     struct cli_load *load;
+    struct io_loopback *plain; /* as many connections as there are workers */
 };
 
 /* The threads of the coordinator and of this process at one moment. */
@@ -74,13 +76,13 @@ struct account {
 
 struct figures {
     struct cli_load_result load;
-    double bytes_in, bytes_out; /* of the coordinator, a query */
-    double main_us, io_us;      /* of its threads, a query */
-    double waited_us;           /* that both waited for a processor, a query */
-    struct io_loopback plain;   /* what a byte takes over as many plain connections */
+    double bytes_in, bytes_out;    /* of the coordinator, a query */
+    double main_us, io_us;         /* of its threads, a query */
+    double waited_us;              /* that both waited for a processor, a query */
+    struct io_loopback_cost plain; /* over as many plain connections, in turns with the queries */
     double allowed_us;
-    double main_busy, io_busy; /* parts of the run's time */
-    double here_busy;          /* of the busiest thread of this process: client or stand-ins */
+    double main_busy, io_busy; /* parts of the turns' time */
+    double here_busy;          /* of each turn's busiest thread of this process */
     uint64_t memory_bytes;     /* the most that the coordinator held */
 };
 
@@ -145,11 +147,14 @@ static enum cm_err start_rig(struct rig *r, const struct bench *b, const struct 
     if (!rc)
         rc = wait_covered(r, load.shards, &status, e);
     pr_status_fini(&status);
-    return rc ? rc : cli_load_open(&r->load, &load, e);
+    if (!rc)
+        rc = cli_load_open(&r->load, &load, e);
+    return rc ? rc : io_loopback_open(&r->plain, map_bytes(SIZES - 1), workers, e);
 }
 
 static void stop_rig(struct rig *r)
 {
+    io_loopback_close(r->plain);
     cli_load_close(r->load);
     cli_client_close(r->client);
     cli_stand_ins_free(r->stand_ins);
@@ -178,23 +183,37 @@ static struct io_thread_times since(const struct io_thread_times *before, size_t
     return t;
 }
 
-static void fill_times(struct figures *f, const struct rig *r, const struct account *before,
-                       const struct account *after)
+/* Nanoseconds of all turns. */
+struct times {
+    double main, io, waited, here;
+};
+
+static void add_times(struct times *sum, const struct rig *r, const struct account *before,
+                      const struct account *after)
 {
-    double queries = (double)f->load.queries, busiest_ns = 0;
+    double busiest = 0;
     for (size_t i = 0; i < after->coordinator_count; i++) {
         struct io_thread_times t =
             since(before->coordinator, before->coordinator_count, &after->coordinator[i]);
         bool is_main = t.tid == r->local.children[0].pid;
-        *(is_main ? &f->main_us : &f->io_us) += (double)t.ran_ns / 1e3 / queries;
-        f->waited_us += (double)t.waited_ns / 1e3 / queries;
+        *(is_main ? &sum->main : &sum->io) += (double)t.ran_ns;
+        sum->waited += (double)t.waited_ns;
     }
     for (size_t i = 0; i < after->here_count; i++)
-        busiest_ns = fmax(busiest_ns,
-                          (double)since(before->here, before->here_count, &after->here[i]).ran_ns);
-    f->main_busy = f->main_us * queries / 1e6 / f->load.seconds;
-    f->io_busy = f->io_us * queries / 1e6 / f->load.seconds;
-    f->here_busy = busiest_ns / 1e9 / f->load.seconds;
+        busiest =
+            fmax(busiest, (double)since(before->here, before->here_count, &after->here[i]).ran_ns);
+    sum->here += busiest;
+}
+
+static void fill_times(struct figures *f, const struct times *sum)
+{
+    double queries = (double)f->load.queries, ns = f->load.seconds * 1e9;
+    f->main_us = sum->main / 1e3 / queries;
+    f->io_us = sum->io / 1e3 / queries;
+    f->waited_us = sum->waited / 1e3 / queries;
+    f->main_busy = sum->main / ns;
+    f->io_busy = sum->io / ns;
+    f->here_busy = sum->here / ns;
 }
 
 /* The bytes of a query's messages, and what they may cost. `all` are the queries since the
@@ -214,19 +233,33 @@ static enum cm_err fill_bytes(struct figures *f, uint32_t workers,
     return CM_OK;
 }
 
+/* Queries, and then as many plain connections as there are workers: what the kernel takes to move a
+ * byte changes within a second, and both are to meet the same of it. */
+static enum cm_err run_turn(struct rig *r, double seconds, struct times *sum, struct cm_error *e)
+{
+    struct account before, after;
+    enum cm_err rc = take_account(r, &before, e);
+    if (!rc)
+        rc = cli_load_run(r->load, seconds, e);
+    if (!rc)
+        rc = take_account(r, &after, e);
+    if (rc)
+        return rc;
+    add_times(sum, r, &before, &after);
+    return io_loopback_run(r->plain, plain_s, e);
+}
+
 static enum cm_err run_rig(struct rig *r, const struct bench *b, uint32_t workers,
                            struct figures *f, struct cm_error *e)
 {
-    struct account before, after;
-    struct cli_load_result warm_up;
     struct pr_status status = {0};
-    enum cm_err rc = cli_load_run(r->load, warm_up_part * b->seconds, &warm_up, e);
+    struct times sum = {0};
+    enum cm_err rc = cli_load_run(r->load, warm_up_part * b->seconds, e);
+    size_t warm_up = cli_load_take(r->load).queries;
     if (!rc)
-        rc = take_account(r, &before, e);
-    if (!rc)
-        rc = cli_load_run(r->load, b->seconds, &f->load, e);
-    if (!rc)
-        rc = take_account(r, &after, e);
+        rc = io_loopback_run(r->plain, plain_s, e);
+    for (int turn = 0; !rc && turn < TURNS; turn++)
+        rc = run_turn(r, b->seconds / TURNS, &sum, e);
     if (!rc)
         rc = cli_client_status(r->client, &status, e);
     if (rc)
@@ -235,8 +268,10 @@ static enum cm_err run_rig(struct rig *r, const struct bench *b, uint32_t worker
     pr_status_fini(&status);
     cli_stand_ins_stop(r->stand_ins);
     struct cli_stand_in_counts counts = cli_stand_ins_counts(r->stand_ins);
-    fill_times(f, r, &before, &after);
-    return fill_bytes(f, workers, &counts, warm_up.queries + f->load.queries, e);
+    f->load = cli_load_take(r->load);
+    f->plain = io_loopback_cost(r->plain);
+    fill_times(f, &sum);
+    return fill_bytes(f, workers, &counts, warm_up + f->load.queries, e);
 }
 
 /* --- what is printed -------------------------------------------------------------------------- */
@@ -295,10 +330,7 @@ static enum cm_err run_case(struct bench *b, size_t size, uint32_t workers, stru
 {
     struct rig r;
     struct figures f = {0};
-    enum cm_err rc = io_loopback_measure(map_bytes(SIZES - 1), workers, loopback_s, &f.plain, e);
-    if (rc)
-        return rc;
-    rc = start_rig(&r, b, &sizes[size].geometry, workers, e);
+    enum cm_err rc = start_rig(&r, b, &sizes[size].geometry, workers, e);
     if (!rc)
         rc = run_rig(&r, b, workers, &f, e);
     stop_rig(&r);
@@ -389,11 +421,11 @@ int cli_bench_cluster(int argc, char **argv)
             "second, latencies, the bytes of a query's messages at the coordinator, and its\n"
             "processor time a query: main thread (the core) and I/O (ZeroMQ).\n\n"
             "'allowed' is 1 ms and what the bytes take over as many plain TCP connections of\n"
-            "this machine, measured before; at 16 workers the total is to be no more. 'busy'\n"
-            "is the part of the time that a thread was on a processor: what is nearest to 1\n"
-            "limits the rate. 'helpers' is the busiest thread of client and stand-ins. Where all\n"
-            "threads together want more processors than there are, the machine limits it;\n"
-            "processor times stay what they are.",
+            "this machine, in turns with the queries; at 16 workers the total is to be no more.\n"
+            "'busy' is the part of the time that a thread was on a processor: what is nearest\n"
+            "to 1 limits the rate. 'helpers' is the busiest thread of client and stand-ins.\n"
+            "Where all threads together want more processors than there are, the machine\n"
+            "limits it; processor times stay what they are.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };

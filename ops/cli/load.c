@@ -39,11 +39,11 @@ struct cli_load {
     uint64_t asked_ns[CLI_LOAD_INFLIGHT_MAX]; /* by place; place i has the ids i + n * inflight */
     uint64_t id_at[CLI_LOAD_INFLIGHT_MAX];    /* of the query under way there */
     uint32_t underway;
-    /* of this run */
-    uint64_t begin_ns, end_ns, heard_ns;
     struct cli_load_result result;
     double *took_ms; /* [room] */
     size_t room;
+    /* of this run */
+    uint64_t begin_ns, end_ns, heard_ns;
     enum cm_err rc; /* the first failure, which ends the run */
     struct cm_error error;
 };
@@ -197,11 +197,9 @@ static double quantile(const double *sorted, size_t count, double at)
     return sorted[(size_t)(at * (double)(count - 1) + 0.5)];
 }
 
-enum cm_err cli_load_run(struct cli_load *l, double seconds, struct cli_load_result *out,
-                         struct cm_error *e)
+enum cm_err cli_load_run(struct cli_load *l, double seconds, struct cm_error *e)
 {
     enum cm_err rc = CM_OK;
-    l->result = (struct cli_load_result){0};
     l->rc = CM_OK;
     l->begin_ns = l->heard_ns = io_now_ns();
     l->end_ns = l->begin_ns + (uint64_t)(seconds * 1e9);
@@ -216,12 +214,20 @@ enum cm_err cli_load_run(struct cli_load *l, double seconds, struct cli_load_res
         *e = l->error;
         return l->rc;
     }
-    qsort(l->took_ms, l->result.queries, sizeof *l->took_ms, ascending);
-    l->result.p50_ms = quantile(l->took_ms, l->result.queries, 0.5);
-    l->result.p99_ms = quantile(l->took_ms, l->result.queries, 0.99);
-    l->result.seconds = (double)(l->heard_ns - l->begin_ns) / 1e9;
-    *out = l->result;
+    l->result.seconds += (double)(l->heard_ns - l->begin_ns) / 1e9;
     return CM_OK;
+}
+
+struct cli_load_result cli_load_take(struct cli_load *l)
+{
+    struct cli_load_result taken = l->result;
+    if (taken.queries > 0) {
+        qsort(l->took_ms, taken.queries, sizeof *l->took_ms, ascending);
+        taken.p50_ms = quantile(l->took_ms, taken.queries, 0.5);
+        taken.p99_ms = quantile(l->took_ms, taken.queries, 0.99);
+    }
+    l->result = (struct cli_load_result){0};
+    return taken;
 }
 
 /* --- its life --------------------------------------------------------------------------------- */

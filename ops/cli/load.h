@@ -26,10 +26,10 @@ struct cli_load_options {
     void *ctx;
 };
 
-/* What one run did. */
+/* What the runs did. */
 struct cli_load_result {
     size_t queries;               /* answered, every one of them whole and right */
-    double seconds;               /* from the first query to the last answer */
+    double seconds;               /* from a run's first query to its last answer, all runs */
     double p50_ms, p99_ms;        /* that a query took */
     uint64_t bytes_out, bytes_in; /* of queries and of answers: headers and maps */
 };
@@ -41,8 +41,11 @@ enum cm_err cli_load_open(struct cli_load **out, const struct cli_load_options *
 /* Sends queries for so long, each new one when an answer has come, then waits for the last answer.
  * At least `inflight` are asked. Errors: CM_EFORMAT (an answer that is partial, or not the ranking
  * that stand-ins make), CM_EREFUSED (an ERROR came), CM_ETIMEOUT (no answer), those of `check`. */
-enum cm_err cli_load_run(struct cli_load *l, double seconds, struct cli_load_result *out,
-                         struct cm_error *e) __attribute__((warn_unused_result));
+enum cm_err cli_load_run(struct cli_load *l, double seconds, struct cm_error *e)
+    __attribute__((warn_unused_result));
+
+/* What the runs did since this was last asked. */
+struct cli_load_result cli_load_take(struct cli_load *l);
 
 void cli_load_close(struct cli_load *l); /* NULL is fine */
 

@@ -82,10 +82,17 @@ Test(threads, of_another_process)
 
 Test(loopback, bytes_cost_something)
 {
-    struct io_loopback l;
+    struct io_loopback *l;
     struct cm_error e;
     for (unsigned connections = 1; connections <= 5; connections += 4) {
-        cr_assert_eq(io_loopback_measure(100000, connections, 0.02, &l, &e), CM_OK, "%s", e.text);
-        cr_assert(l.send_ns_per_byte > 0 && l.recv_ns_per_byte > 0);
+        cr_assert_eq(io_loopback_open(&l, 100000, connections, &e), CM_OK, "%s", e.text);
+        struct io_loopback_cost cost = io_loopback_cost(l);
+        cr_assert(cost.send_ns_per_byte == 0 && cost.recv_ns_per_byte == 0);
+        for (int run = 0; run < 3; run++) {
+            cr_assert_eq(io_loopback_run(l, 0.01, &e), CM_OK, "%s", e.text);
+            cost = io_loopback_cost(l);
+            cr_assert(cost.send_ns_per_byte > 0 && cost.recv_ns_per_byte > 0);
+        }
+        io_loopback_close(l);
     }
 }
