@@ -50,7 +50,7 @@
 #define CM_QUEUED_BYTES_MAX   (UINT64_C(512) << 20) /* and this much of maps; likewise */
 #define CM_QUERIES_INFLIGHT   64u                /* dispatched; 64 x 16 MiB of maps at the most */
 #define CM_WORKER_CREDITS     16u                /* searches one worker takes at a time */
-#define CM_RESULT_EVERY_NS    UINT64_C(50000000) /* between two RESULTs of shards that are whole */
+#define CM_RESULT_EVERY_NS    UINT64_C(50000000) /* n of it before the n-th RESULT of a search */
 #define CM_ENDPOINT_BYTES_MAX 256u               /* "ipc://" and the longest path of a socket */
 #define CM_SOURCES_MAX        8u                 /* workers named to fetch a shard from */
 #define CM_TRANSFER_BYTES_MAX (1u << 20)         /* of a file in one BLOCK */

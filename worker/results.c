@@ -1,8 +1,10 @@
 /* results.c: what a search at this worker says of its shards, and when.
  *
  * Shards that are done are told of together, in one RESULT with one ranking over all of them: when
- * the search has no other left, and until then once in result_every_ns, so that little is lost with
- * a worker. What the coordinator has to do then does not grow with the number of shards. A shard
+ * the search has no other left, and until then now and then, so that little is lost with a worker.
+ * The first RESULT waits for result_every_ns, the second for twice as long, and so on: a search of
+ * time t sends sqrt(2 t / result_every_ns) of them. What the coordinator has to do then does not
+ * grow with the number of shards, and slowly with the time they take. A shard
  * that was not scored whole goes alone, so that the coordinator may drop its hits and not miss any
  * that they had pushed out. Evaluations say POSITIVES, one for each shard: on_measure.c. */
 #include "common/assert.h"
@@ -144,6 +146,7 @@ static void tell(struct wk_core *w, struct wk_search *s, enum pr_reason reason)
             close_part(w, s, &s->parts[i]);
     s->parts_ready = 0;
     s->told_ns = wk_now(w);
+    s->results++;
     if (s->parts_open > 0)
         return;
     w->searches_done++;
@@ -169,7 +172,8 @@ static void tell_alone(struct wk_core *w, struct wk_search *s, struct wk_part *p
 uint64_t wk_tell_at_ns(const struct wk_core *w, const struct wk_search *s)
 {
     uint64_t since_ns = s->told_ns ? s->told_ns : s->scoring_ns;
-    return s->parts_ready > 0 ? since_ns + w->config.result_every_ns : UINT64_MAX;
+    uint64_t wait_ns = (s->results + 1) * w->config.result_every_ns;
+    return s->parts_ready > 0 ? since_ns + wait_ns : UINT64_MAX;
 }
 
 void wk_tell_due(struct wk_core *w)

@@ -80,6 +80,7 @@ struct wk_search {
     uint32_t parts_open;       /* not answered yet */
     uint32_t parts_ready;      /* of those */
     uint64_t told_ns;          /* when the last RESULT went out; 0 before */
+    uint64_t results;          /* that went out */
     struct pr_scored *telling; /* [parts_count] room for the shards of a RESULT; of a SEARCH */
     uint64_t images;           /* of all its parts */
     uint64_t images_left;      /* of blocks that no job has taken */

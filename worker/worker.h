@@ -7,7 +7,7 @@
  *     (b) pick a job: project the query, or score a block -- start    |
  *         for every waiting query that still needs that block         |
  *     (c) wk_on_job_done: scores go into each shard's top-k  <--------+
- *     (d) a search's last block, every result_every_ns before, or the deadline: RESULT
+ *     (d) a search's last block, now and then before (results.c), or the deadline: RESULT
  *
  * A block is read once for all queries that wait for it: a newcomer joins at the next block, and
  * comes back for those it missed when it is the oldest. Reading is shared, arithmetic is not: seven
@@ -130,7 +130,8 @@ struct wk_config {
     uint32_t threads;
     uint32_t jobs;            /* out at a time: a few more than threads, so that none waits */
     uint32_t credits;         /* searches taken at a time */
-    uint64_t result_every_ns; /* shards that are done wait for others so long, and share a RESULT */
+    uint64_t result_every_ns; /* shards that are done wait for others, and share a RESULT: so long
+                                 for the first of a search, n times as long for the n-th */
     size_t packed_bytes;
     bool placed; /* the coordinator says which shards are here; false: just these, always */
     const struct wk_held *held; /* [held_count] to begin with, ascending by shard; copied */

@@ -94,10 +94,10 @@ Test(wk_results, a_long_search_sends_what_is_done_now_and_then)
     f.own_ns += 1;
     fake_wk_finish_block(&f, 1, 1);
     expect_whole(&f, 7, (const uint32_t[]){0}, 1, 5);
-    f.own_ns += EVERY - 1;
+    f.own_ns += 2 * EVERY - 1;
     fake_wk_finish_block(&f, 1, 2);
     finish_shard(&f, 2);
-    cr_assert_eq(f.sent.count, 0, "counted from the last one");
+    cr_assert_eq(f.sent.count, 0, "twice as long, from the last one");
     f.own_ns += 1;
     fake_wk_finish_block(&f, 3, 0);
     expect_whole(&f, 7, (const uint32_t[]){1, 2}, 2, 5);
