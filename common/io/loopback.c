@@ -64,7 +64,7 @@ static bool read_some(struct io_loopback *l, unsigned connection)
 }
 
 /* On the pool's thread: reads whatever comes, a byte back for each round, until the last round is
- * read or an end is shut. */
+ * read or an end is shut. A connection that fails ends all, or who writes would wait for ever. */
 static void read_rounds(struct io_job *job, unsigned thread_index)
 {
     enum { EVENTS = 64 };
@@ -72,16 +72,19 @@ static void read_rounds(struct io_job *job, unsigned thread_index)
     struct epoll_event events[EVENTS];
     uint64_t begin_ns = thread_ns();
     (void)thread_index;
-    for (bool more = true; more;) {
+    bool open = true, last = false;
+    while (open && !last) {
         int count = epoll_wait(l->epoll_fd, events, EVENTS, -1);
         for (int i = 0; i < count; i++)
-            more &= read_some(l, events[i].data.u32);
+            open &= read_some(l, events[i].data.u32);
         if (l->whole == l->count) {
             l->whole = 0;
-            more &= !atomic_load(&l->last); /* before the byte, which lets the next round begin */
-            more &= send(l->ends[0].read_fd, "", 1, MSG_NOSIGNAL) == 1;
+            last = atomic_load(&l->last); /* before the byte, which lets the next round begin */
+            open &= send(l->ends[0].read_fd, "", 1, MSG_NOSIGNAL) == 1;
         }
     }
+    for (unsigned i = 0; !open && i < l->count; i++)
+        shutdown(l->ends[i].read_fd, SHUT_RDWR);
     l->read_ns += thread_ns() - begin_ns;
 }
 
