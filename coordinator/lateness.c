@@ -1,12 +1,12 @@
 /* lateness.c: which members are demoted, because they are slow or silent, and when that ends.
  *
- * A member is late an image of whose shares of queries takes three times as long as is usual, and
- * the shares too, smaller though they are for its being slow (plan.c gives it down to 9/16 of the
- * others'); usual is the median over the members. What it did is forgotten then: it keeps up again
- * when CO_PACE_LEAST shares or more took one and a half times at the most. Until then queries pass
- * it over where they can, and it shows what it does by probes: about once a second a query's share
- * is sent to it besides (scatter.c). The answers to those only count here, but for a shard that is
- * corrupt. */
+ * A member is late an image of whose shares of queries takes three times as long as is usual, its
+ * queue left out, and the shares too, smaller though they are for its being slow (plan.c gives it
+ * down to 9/16 of the others'); usual is the median over the members. What it did is forgotten
+ * then: it keeps up again when CO_PACE_LEAST shares or more took one and a half times at the most.
+ * Until then queries pass it over where they can, and it shows what it does by probes: about once a
+ * second a query's share is sent to it besides (scatter.c). The answers to those only count here,
+ * but for a shard that is corrupt. */
 #include "coordinator/core.h"
 
 #include <inttypes.h>
@@ -74,7 +74,7 @@ static bool is_behind(const struct co_core *c, const struct co_member *m, double
                       double image)
 {
     return m->pace.share_ns > share * c->usual_share_ns &&
-           m->pace.image_ns > image * c->usual_image_ns;
+           co_pace_image_ns(&m->pace) > image * c->usual_image_ns;
 }
 
 static void log_pace(const struct co_core *c, const struct co_member *m, enum cm_log_level level,
@@ -119,7 +119,7 @@ void co_judge(struct co_core *c)
         if (!m->used || !co_pace_known(&m->pace))
             continue;
         shares[count] = m->pace.share_ns;
-        images[count++] = m->pace.image_ns;
+        images[count++] = co_pace_image_ns(&m->pace);
     }
     if (count < 2)
         return;
@@ -134,17 +134,23 @@ void co_judge(struct co_core *c)
     }
 }
 
-/* A share took so long, or longer. */
-static void time_share(struct co_core *c, struct co_member *m, uint64_t took_ns, uint64_t images,
+/* No single share condemns. */
+static double at_most(double value, double usual)
+{
+    return usual > 0 && value > OUTLIER * usual ? OUTLIER * usual : value;
+}
+
+/* A share that was sent then is over, or given up: then it would have taken longer. */
+static void time_share(struct co_core *c, struct co_member *m, uint64_t sent_ns, uint64_t images,
                        bool at_least)
 {
-    double share_ns = (double)took_ns, image_ns = (double)took_ns / (double)(images ? images : 1);
-    if (c->usual_share_ns > 0 && share_ns > OUTLIER * c->usual_share_ns)
-        share_ns = OUTLIER * c->usual_share_ns;
-    if (c->usual_image_ns > 0 && image_ns > OUTLIER * c->usual_image_ns)
-        image_ns = OUTLIER * c->usual_image_ns;
+    uint64_t now = co_now(c), first_ns = m->share_over_ns > sent_ns ? m->share_over_ns : sent_ns;
+    struct co_share share = {.images = images ? (double)images : 1};
+    share.share_ns = at_most((double)(now - sent_ns), c->usual_share_ns);
+    share.busy_ns = at_most((double)(now - first_ns), share.images * c->usual_image_ns);
+    m->share_over_ns = now;
     /* Probes are few: each says more. */
-    co_pace_add(&m->pace, share_ns, image_ns, m->late ? 1.0 / 4 : 1.0 / 16, at_least);
+    co_pace_add(&m->pace, &share, m->late ? 1.0 / 4 : 1.0 / 16, at_least);
     restore_if_in_time(c, m);
 }
 
@@ -158,7 +164,7 @@ void co_time_part(struct co_core *c, const struct co_gather *g, uint32_t part, b
         return;
     co_latency_add(&m->latency, took_ns);
     if (over && p->attempt == 0)
-        time_share(c, m, took_ns, p->images, !answered);
+        time_share(c, m, p->sent_ns, p->images, !answered);
 }
 
 bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *result)
@@ -174,7 +180,7 @@ bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *r
         return true;
     p->next_ns = p->sent_ns + CO_PROBE_NS;
     if (p->images > 0)
-        time_share(c, m, co_now(c) - p->sent_ns, p->images, false);
+        time_share(c, m, p->sent_ns, p->images, false);
     return true;
 }
 

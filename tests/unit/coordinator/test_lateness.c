@@ -341,6 +341,35 @@ Test(co_lateness, a_little_slower_is_not_late)
     cluster_fini(&c);
 }
 
+/* Of what waits for it when it went on at its pace after a stall, each share takes eleven times
+ * what the others' do, though none is larger: it is as fast as they are. */
+Test(co_lateness, a_long_queue_is_not_late)
+{
+    enum { BEHIND = 10, QUERIES = 100 };
+    struct fake_co f;
+    uint64_t ids[QUERIES];
+    fake_co_init(&f);
+    fake_co_join(&f, "w0", 0, 1);
+    fake_co_join(&f, "w1", 1, 1);
+    fake_co_join(&f, "w2", 2, FAKE_SHARDS - 2);
+    for (int i = 0; i < QUERIES; i++) {
+        fake_co_query(&f, "client", (uint64_t)i, 5, 60000);
+        for (int w = 0; w < 3; w++) {
+            struct pr_search search = fake_co_take_search(&f, nodes[w]);
+            ids[i] = search.id.v;
+            pr_search_fini(&search);
+        }
+        fake_co_sleep(&f, 10 * FAKE_MS);
+        for (uint32_t s = 1; s < FAKE_SHARDS; s++)
+            fake_co_score(&f, s == 1 ? "w1" : "w2", ids[i], s, (uint64_t)i, 5);
+        if (i >= BEHIND)
+            fake_co_score(&f, "w0", ids[i - BEHIND], 0, (uint64_t)(i - BEHIND), 5);
+    }
+    cr_assert_eq(test_mailbox_count(&f.sent, "client", PR_ANSWER), QUERIES - BEHIND);
+    cr_assert_eq(fake_co_logged(&f, "event=worker_demoted"), 0);
+    fake_co_fini(&f);
+}
+
 /* Where it alone has a shard it is asked for that, and can redeem itself thereby. */
 Test(co_lateness, a_sole_holder_is_asked_all_the_same)
 {
