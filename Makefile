@@ -303,7 +303,7 @@ serving: ## two threads, eight clients, a lone query, a quarter of the memory; S
 serving: all $(addprefix $(OUT)/bench/,inputs clients lone)
 	@ops/bench/serving --out $(OUT) $(SERVING)
 
-# Neither: three minutes a number of workers, 6 GB of disk.
+# Neither: eight minutes a number of workers, 6 GB of disk.
 .PHONY: scaling
 scaling: ## workers against as many bare kernels, as they grow; SCALING=--help
 scaling: all $(addprefix $(OUT)/bench/,bare inputs clients)

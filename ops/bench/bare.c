@@ -3,7 +3,7 @@
  * The same shards as a worker maps, scored as a worker scores them (each block for BATCH queries
  * while it is in the cache), with no queue, no socket and no ranking. Several of them, on a
  * processor each, take turns with something else: each says "ready" once its blocks are verified
- * and its queries packed, scores for some seconds when a line comes on stdin, and ends with it. */
+ * and its queries packed, scores from a line on stdin to the next, and ends with it. */
 #include "common/mem.h"
 #include "common/options.h"
 #include "ops/bench/support.h"
@@ -11,15 +11,17 @@
 #include "worker/store/gallery.h"
 #include "worker/store/shard.h"
 
-#include <float.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { BATCH = 8, PARTS_MAX = 1024, SECONDS_MAX = 3600 };
+enum { BATCH = 8, PARTS_MAX = 1024 };
 
 struct args {
     const char *gallery, *features;
-    uint64_t part, parts, seconds;
+    uint64_t part, parts;
 };
 
 struct bare {
@@ -87,52 +89,57 @@ static void stop(struct bare *b)
     st_gallery_close(&b->gallery);
 }
 
-/* One pass over the part with so many queries, or as much of it as fits before `until_s`; pairs. */
-static uint64_t pass(struct bare *b, size_t queries, double until_s)
+/* One pass over the part with so many queries, until a line comes; false if one did. */
+static bool pass(struct bare *b, size_t queries, uint64_t *pairs)
 {
-    uint64_t pairs = 0;
     struct cm_error e;
     for (size_t s = 0; s < b->shards_count; s++) {
         uint64_t blocks = st_shard_header(b->shards[s])->blocks;
-        for (uint64_t i = 0; i < blocks && bench_wall_s() < until_s; i++) {
+        for (uint64_t i = 0; i < blocks; i++) {
             struct st_block block;
+            struct pollfd line = {.fd = STDIN_FILENO, .events = POLLIN};
+            if (poll(&line, 1, 0) > 0)
+                return false;
             bench_check(st_shard_block(b->shards[s], i, &block, &e), &e);
             for (size_t q = 0; q < queries; q++)
                 sc_score(b->model, b->scratch, b->queries[q], block.images, block.stride,
                          block.count, b->scores);
-            pairs += block.count * queries;
+            *pairs += block.count * queries;
         }
     }
-    return pairs;
+    return true;
 }
 
 static void turn(struct bare *b, const struct args *a)
 {
     uint64_t pairs = 0;
-    double seconds, begin_s = bench_wall_s(), begin_cpu_s = bench_cpu_s();
-    do
-        pairs += pass(b, BATCH, begin_s + (double)a->seconds);
-    while ((seconds = bench_wall_s() - begin_s) < (double)a->seconds);
+    double begin_cpu_s = bench_cpu_s();
+    while (pass(b, BATCH, &pairs))
+        continue;
     printf("{\"bench\":\"bare\",\"part\":%" PRIu64 ",\"parts\":%" PRIu64 ",\"kernel\":\"%s\","
-           "\"pairs\":%" PRIu64 ",\"seconds\":%.6f,\"cpu_s\":%.6f,\"pairs_per_s\":%.1f}\n",
-           a->part, a->parts, sc_kernel_name(b->model), pairs, seconds, bench_cpu_s() - begin_cpu_s,
-           (double)pairs / seconds);
+           "\"pairs\":%" PRIu64 ",\"cpu_s\":%.6f}\n",
+           a->part, a->parts, sc_kernel_name(b->model), pairs, bench_cpu_s() - begin_cpu_s);
     fflush(stdout);
 }
 
 static void run(struct bare *b, const struct args *a)
 {
     char line[16];
-    pass(b, 1, DBL_MAX); /* verifies the blocks, maps the pages */
+    uint64_t pairs = 0;
+    setvbuf(stdin, NULL, _IONBF, 0); /* what is read ahead is nothing that poll() sees */
+    pass(b, 1, &pairs);              /* verifies the blocks, maps the pages */
     printf("ready\n");
     fflush(stdout);
-    while (fgets(line, sizeof line, stdin))
+    while (fgets(line, sizeof line, stdin)) {
         turn(b, a);
+        if (!fgets(line, sizeof line, stdin))
+            break;
+    }
 }
 
 int main(int argc, char **argv)
 {
-    struct args a = {.parts = 1, .seconds = 5};
+    struct args a = {.parts = 1};
     const struct cm_option options[] = {
         {"gallery", 'g', CM_OPTION_TEXT, true, "DIR", "the gallery", 0, 0, &a.gallery},
         {"features", 'f', CM_OPTION_TEXT, true, "FILE", "the queries' maps: the first eight", 0, 0,
@@ -141,13 +148,11 @@ int main(int argc, char **argv)
          PARTS_MAX - 1, &a.part},
         {"parts", 0, CM_OPTION_COUNT, false, "N", "of how many (default 1)", 1, PARTS_MAX,
          &a.parts},
-        {"seconds", 's', CM_OPTION_COUNT, false, "N", "of a turn (default 5)", 1, SECONDS_MAX,
-         &a.seconds},
     };
     const struct cm_command command = {
         .name = "bench/bare",
         .usage = "--gallery DIR --features FILE [options]",
-        .about = "Pairs a second of one thread that only scores: a line of JSON for each on stdin.",
+        .about = "What one thread that only scores does from a line on stdin to the next, as JSON.",
         .options = options,
         .options_count = sizeof options / sizeof *options,
     };

@@ -23,7 +23,7 @@ enum { QUERIES_MAX = 100000, CLIENTS_MAX = 64, WINDOW_MAX = 64 };
 struct args {
     const char *connect, *features;
     uint64_t clients, window, queries, k;
-    bool batches;
+    bool batches, tell;
 };
 
 /* What the processes share. */
@@ -86,6 +86,8 @@ static void take_answer(struct client *c)
     atomic_store(&c->shared->images, a->images);
     cli_reply_fini(&reply);
     c->in_flight--;
+    if (c->a->tell && write(STDOUT_FILENO, "\n", 1) != 1)
+        bench_fail("nobody reads");
 }
 
 /* Keeps `window` queries in flight; in batches, the next ones go out when all are answered. */
@@ -190,6 +192,8 @@ int main(int argc, char **argv)
          WINDOW_MAX, &a.window},
         {"batches", 0, CM_OPTION_FLAG, false, NULL, "the next go out when all are answered", 0, 0,
          &a.batches},
+        {"tell", 0, CM_OPTION_FLAG, false, NULL, "an empty line for each answer as it comes", 0, 0,
+         &a.tell},
         {"queries", 'q', CM_OPTION_COUNT, false, "N", "of all clients together (default 64)", 1,
          QUERIES_MAX, &a.queries},
         {"hits", 'k', CM_OPTION_COUNT, false, "N", "of each query (default 100)", 1, 10000, &a.k},

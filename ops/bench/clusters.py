@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import time
 import typing
 
@@ -63,6 +64,12 @@ class Place(typing.NamedTuple):
             os.sched_setaffinity(0, self.processors)
 
 
+def enter(place, libc=ctypes.CDLL(None)):
+    """For preexec_fn: a child that lives there, and no longer than its parent."""
+    libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
+    place.enter()
+
+
 class Worker(typing.NamedTuple):
     """One to be started."""
     threads: int = 1
@@ -77,20 +84,17 @@ class Cluster:
 
     def __init__(self, a, workers, gallery=None, rest=Place(), name="socket"):
         self.a, self.workers, self.endpoint = a, workers, f"ipc://{a.dir}/{name}"
-        self.libc, self.rest = ctypes.CDLL(None), rest
+        self.rest = rest
         self.children = [subprocess.Popen(
             [f"{a.bin}/vitrine-coordinator", "--listen", self.endpoint],
-            stderr=subprocess.DEVNULL, preexec_fn=lambda: self.enter(rest))]
+            stderr=subprocess.DEVNULL, preexec_fn=lambda: enter(rest))]
         for i, w in enumerate(workers):
             self.children.append(subprocess.Popen(
                 [f"{a.bin}/vitrine-worker", "--connect", self.endpoint, "--gallery",
                  gallery or a.gallery, "--node", f"w{i}", "--threads", str(w.threads),
                  *(["--shards", w.shards] if w.shards else [])],
-                stderr=subprocess.DEVNULL, preexec_fn=lambda w=w: self.enter(w.place)))
-
-    def enter(self, place):
-        self.libc.prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
-        place.enter()
+                stderr=subprocess.DEVNULL, preexec_fn=lambda w=w: enter(w.place)))
+        self.pids = [child.pid for child in self.children]
 
     def __enter__(self):
         try:
@@ -136,12 +140,32 @@ class Cluster:
         """What the workers took: processor seconds, bytes read from disk, pages waited for."""
         return [sum(x) for x in zip(*(spent(child.pid) for child in self.children[1:]))]
 
+    @contextlib.contextmanager
+    def asking(self, *words):
+        """Queries without end, by bench/clients: a list that grows by one with each answer."""
+        answers = []
+        client = subprocess.Popen(
+            [f"{self.a.bench}/clients", "--connect", self.endpoint, "--features", self.a.queries,
+             "--queries", "100000", "--tell", *words], stdout=subprocess.PIPE,
+            preexec_fn=lambda: enter(self.rest))
+        reader = threading.Thread(target=lambda: answers.extend(client.stdout))
+        reader.start()
+        try:
+            yield answers
+            if client.poll() is not None:
+                stop("the client did not last")
+        finally:
+            client.terminate()
+            client.wait()
+            reader.join()
+            client.stdout.close()
+
     def ask(self, queries, *words):
         """Queries by bench/clients: its figures, and what they took of processors and disk."""
         before, waited = self.spent(), self.waited()
         r = json.loads(output([f"{self.a.bench}/clients", "--connect", self.endpoint, "--features",
                                self.a.queries, "--queries", str(queries), *words],
-                              preexec_fn=lambda: self.enter(self.rest)))
+                              preexec_fn=lambda: enter(self.rest)))
         cpu_s, r["read_bytes"], r["faults"] = (
             after - b for after, b in zip(self.spent(), before))
         r["processors"], r["cpu_of_a_pair"] = cpu_s / r["seconds"], cpu_s / queries
