@@ -60,6 +60,7 @@ enum cm_parsed {
 /* Reads argv[1..argc). LIST values' storage is freed with cm_options_free, after any outcome. */
 enum cm_parsed cm_options_parse(const struct cm_command *c, int argc, char **argv,
                                 struct cm_error *e);
+/* Frees the items of all LIST values, and leaves the lists empty. */
 void cm_options_free(const struct cm_command *c);
 
 /* Writes what --help prints. */

@@ -33,7 +33,7 @@ struct cm_topk {
 /* Room for k >= 1 hits. Errors: CM_ENOMEM. */
 enum cm_err cm_topk_init(struct cm_topk *t, size_t k, struct cm_error *e)
     __attribute__((warn_unused_result));
-void cm_topk_fini(struct cm_topk *t);
+void cm_topk_fini(struct cm_topk *t); /* leaves it zeroed; a zeroed one is fine */
 
 /* Offers one hit. O(log k) when it is kept, O(1) when it is not. */
 void cm_topk_push(struct cm_topk *t, struct cm_hit hit);

@@ -175,7 +175,8 @@ void co_cancel_part(struct co_core *c, const struct co_gather *g, uint32_t part)
 /* The open gather to which a search's id belongs, or NULL. */
 struct co_gather *co_find_open(struct co_core *c, struct cm_query_id id);
 
-/* on_worker.c: a worker's messages, its refusal, and its end. */
+/* on_worker.c: a worker is refused, and told why; its messages: HELLO of whoever is or is not a
+ * member yet, and HEARTBEAT and LEAVING of one that is. */
 void co_refuse(struct co_core *c, const struct cm_peer *to, const char *node,
                enum pr_refusal reason, const char *text);
 void co_on_hello(struct co_core *c, const struct cm_peer *from, struct cm_bytes header);

@@ -90,6 +90,7 @@ uint32_t co_members_find_node(const struct co_members *m, const char *node);
 enum cm_err co_members_add(struct co_members *m, const struct cm_peer *peer, struct pr_hello *hello,
                            uint32_t shards, uint64_t now_ns, uint32_t *out, struct cm_error *e)
     __attribute__((warn_unused_result));
+/* Frees what the slot, which is used, owns, and the slot; and all of them. */
 void co_members_remove(struct co_members *m, uint32_t member);
 void co_members_fini(struct co_members *m);
 

@@ -46,7 +46,7 @@ typedef bool co_has_shard(const void *ctx, uint32_t shard, uint32_t node);
 /* Room for the shards of a gallery; nodes and replicas stay as they are. Errors: CM_ENOMEM. */
 enum cm_err co_placement_init(struct co_placement *p, uint32_t shards, struct cm_error *e)
     __attribute__((warn_unused_result));
-void co_placement_fini(struct co_placement *p);
+void co_placement_fini(struct co_placement *p); /* leaves it zeroed; a zeroed one is fine */
 
 /* CO_NO_NODE if there is none. */
 uint32_t co_placement_find(const struct co_placement *p, const char *name);

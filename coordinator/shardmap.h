@@ -29,7 +29,7 @@ struct co_shardmap {
 /* Room for the shards of a gallery. Errors: CM_ENOMEM. */
 enum cm_err co_shardmap_init(struct co_shardmap *map, uint32_t shards, struct cm_error *e)
     __attribute__((warn_unused_result));
-void co_shardmap_fini(struct co_shardmap *map);
+void co_shardmap_fini(struct co_shardmap *map); /* leaves it zeroed; a zeroed one is fine */
 
 /* Checks what a worker says it holds against what is known, changing nothing: a shard lies where
  * others saw it, and no image is in two shards. `map` may be one without shards. Errors:

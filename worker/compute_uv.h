@@ -23,7 +23,7 @@ struct wk_compute {
 enum cm_err wk_compute_init(struct wk_compute *c, const struct sc_model *model,
                             struct st_shard **shards, unsigned threads, struct cm_error *e)
     __attribute__((warn_unused_result));
-void wk_compute_fini(struct wk_compute *c);
+void wk_compute_fini(struct wk_compute *c); /* leaves it zeroed; a zeroed one is fine */
 
 /* Does one job on thread `thread`, and fills in its outcome, time and scores. Any pool thread. */
 void wk_compute_run(struct wk_compute *c, struct wk_job *job, unsigned thread,

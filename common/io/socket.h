@@ -84,6 +84,7 @@ struct io_incoming {
  * (dropped likewise); CM_EIO. */
 enum cm_err io_recv(struct io_socket *s, struct io_incoming *in, struct cm_error *e)
     __attribute__((warn_unused_result));
+/* Drops what the message holds on to; its header is gone then. Twice is fine. */
 void io_incoming_fini(struct io_incoming *in);
 
 /* The next peer of a ROUTER whose connection ended, each end told once; a peer of size 0 if no

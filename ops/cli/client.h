@@ -81,6 +81,6 @@ struct cli_reply {
  * time), CM_EFORMAT (the coordinator sent garbage), CM_EIO, CM_ENOMEM. */
 enum cm_err cli_client_receive(struct cli_client *c, unsigned timeout_ms, struct cli_reply *out,
                                struct cm_error *e) __attribute__((warn_unused_result));
-void cli_reply_fini(struct cli_reply *r);
+void cli_reply_fini(struct cli_reply *r); /* leaves it zeroed; a zeroed one is fine */
 
 #endif

@@ -23,6 +23,7 @@ struct cli_eval_rankings {
  * of reading queries; CM_EBUSY (Ctrl-C); CM_ENOMEM. Release in any case. */
 enum cm_err cli_eval_rankings_fetch(struct cli_eval_rankings *r, const struct cli_eval *v,
                                     struct cm_error *e) __attribute__((warn_unused_result));
+/* Leaves it zeroed; a zeroed one is fine. */
 void cli_eval_rankings_fini(struct cli_eval_rankings *r);
 
 #endif

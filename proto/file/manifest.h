@@ -50,6 +50,6 @@ enum cm_err pr_manifest_write(const struct pr_manifest *m, char **text, struct c
  * Errors: CM_EFORMAT, CM_EVERSION, CM_ECORRUPT, CM_ENOMEM. */
 enum cm_err pr_manifest_read(struct pr_manifest *m, const char *text, size_t size,
                              struct cm_error *e) __attribute__((warn_unused_result));
-void pr_manifest_fini(struct pr_manifest *m);
+void pr_manifest_fini(struct pr_manifest *m); /* leaves it zeroed; a zeroed one is fine */
 
 #endif

@@ -48,6 +48,6 @@ enum cm_err pr_map_write(const struct pr_map *m, char **text, struct cm_error *e
  * Errors: CM_EFORMAT, CM_EVERSION, CM_ECORRUPT, CM_ENOMEM. */
 enum cm_err pr_map_read(struct pr_map *m, const char *text, size_t size, struct cm_error *e)
     __attribute__((warn_unused_result));
-void pr_map_fini(struct pr_map *m);
+void pr_map_fini(struct pr_map *m); /* leaves it zeroed; a zeroed one is fine */
 
 #endif

@@ -18,6 +18,7 @@
 
 /* One thread's working memory for one model: no allocation happens while scoring. */
 struct sc_scratch;
+/* For this model. Free it with sc_scratch_free. Errors: CM_ENOMEM. */
 enum cm_err sc_scratch_new(struct sc_scratch **out, const struct sc_model *m, struct cm_error *e)
     __attribute__((warn_unused_result));
 void sc_scratch_free(struct sc_scratch *s); /* NULL is fine */

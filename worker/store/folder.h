@@ -32,6 +32,7 @@ struct st_folder {
  * (another process owns the store), CM_EEXIST (no folder), CM_EIO, CM_ENOSPC, CM_ENOMEM. */
 enum cm_err st_folder_open(struct st_folder *f, const char *dir, struct cm_error *e)
     __attribute__((warn_unused_result));
+/* Frees the path, lets go of the folder. Twice is fine. */
 void st_folder_close(struct st_folder *f);
 
 /* Gives "<file>.part" of the store its name, for good: both were synced when it returns. Replaces

@@ -22,7 +22,7 @@ enum cm_err st_gallery_open(struct st_gallery *g, const char *dir, struct cm_err
 /* The same from another file of the folder: a manifest that does not have its name yet. */
 enum cm_err st_gallery_open_file(struct st_gallery *g, const char *dir, const char *file,
                                  struct cm_error *e) __attribute__((warn_unused_result));
-void st_gallery_close(struct st_gallery *g);
+void st_gallery_close(struct st_gallery *g); /* leaves it zeroed; a zeroed one is fine */
 
 /* The model from the gallery's weights file, checked against the manifest. Free with sc_model_free.
  * Errors: CM_ECORRUPT, CM_EVERSION, CM_EMISMATCH, CM_ENOENT, CM_EIO, CM_ENOMEM. */

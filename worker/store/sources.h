@@ -36,7 +36,7 @@ enum cm_err st_sources_open(struct st_sources *s, const struct cm_geometry *g,
                             const char *const *features, const char *const *meta, size_t files,
                             enum pr_names names, struct cm_error *e)
     __attribute__((warn_unused_result));
-void st_sources_close(struct st_sources *s);
+void st_sources_close(struct st_sources *s); /* leaves it zeroed; a zeroed one is fine */
 
 /* Takes image `id`, as stored, out of its stream; nothing to do where it comes from a file. To be
  * called for every id in order, by one thread; waits for the stream's writer. Errors: CM_EFORMAT
