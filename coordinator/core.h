@@ -135,6 +135,8 @@ uint64_t co_probe_end_ns(const struct co_core *c, const struct co_gather *g);
 void co_end_probes(struct co_core *c);
 /* Demotes members by what their answers take. Call when some have come. */
 void co_judge(struct co_core *c);
+/* The speeds that a member's is set against: of all but those that are late, who are no measure. */
+struct co_speed co_all_speeds(const struct co_core *c, uint64_t now_ns);
 /* Gives a waiting gather its id and its slots. Errors: CM_ENOMEM (it waits on). */
 enum cm_err co_open(struct co_core *c, struct co_gather *g, struct cm_error *e);
 

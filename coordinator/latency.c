@@ -50,16 +50,14 @@ uint64_t co_latency_p95_ns(const struct co_latency *l)
     return l->total >= CO_LATENCY_LEAST * ONE ? l->p95_ns : UINT64_MAX;
 }
 
-void co_pace_add(struct co_pace *p, const struct co_share *share, double weight, bool at_least)
+void co_pace_add(struct co_pace *p, double share_ns, double image_ns, double weight, bool at_least)
 {
-    if (at_least && (p->shares == 0 || share->share_ns <= p->share_ns))
+    if (at_least && (p->shares == 0 || share_ns <= p->share_ns))
         return; /* it says nothing */
     if (p->shares < CO_PACE_LEAST)
         weight = 1.0 / ++p->shares; /* a plain average, while there are few */
-    if (!at_least || share->share_ns > p->share_ns)
-        p->share_ns += weight * (share->share_ns - p->share_ns);
-    if (at_least && share->busy_ns <= share->images * co_pace_image_ns(p))
-        return;
-    p->busy_ns += weight * (share->busy_ns - p->busy_ns);
-    p->images += weight * (share->images - p->images);
+    if (!at_least || share_ns > p->share_ns)
+        p->share_ns += weight * (share_ns - p->share_ns);
+    if (!at_least || image_ns > p->image_ns)
+        p->image_ns += weight * (image_ns - p->image_ns);
 }

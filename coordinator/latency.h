@@ -2,15 +2,13 @@
  *
  * Two questions are asked of it. When is one answer late? By its p95: a histogram whose older half
  * counts half. Is the worker late as a whole, set against others? By moving averages: of the time
- * that its share of a query takes, and of what an image of it costs. A worker with a small share
- * has a short time, one with a large share cheap images; only one that is slow has neither.
+ * that its share of a query takes, and of that time per image of the share. A worker with a small
+ * share has a short time, one with a large share a short time per image; only one that is slow has
+ * neither.
  *
  * Times run from when a SEARCH is sent, so they hold the way there, the worker's queue and the way
- * back: what a query waits for. Of images only the time counts in which the share was the first one
- * that the worker owed: one with a long queue, because many have only him, is not slow for that,
- * and where its small shares wait as long as large ones they say nothing of their images. An answer
- * that was not waited for counts with the time at which it had not come, since leaving it out would
- * make the slow look fast. Pure; loop thread only. */
+ * back: what a query waits for. An answer that was not waited for counts with the time at which it
+ * had not come, since leaving it out would make the slow look fast. Pure; loop thread only. */
 #ifndef CO_LATENCY_H
 #define CO_LATENCY_H
 
@@ -32,14 +30,9 @@ struct co_latency {
 
 /* Zero-initialise. */
 struct co_pace {
-    double share_ns;        /* from its SEARCH to its last RESULT */
-    double busy_ns, images; /* while it was the first that is owed; its images: in proportion */
-    uint32_t shares;        /* so far; stops counting at CO_PACE_LEAST */
-};
-
-/* A share of a query: one, as the averages of struct co_pace. */
-struct co_share {
-    double share_ns, busy_ns, images;
+    double share_ns; /* a share of a query */
+    double image_ns; /* an image of it */
+    uint32_t shares; /* so far; stops counting at CO_PACE_LEAST */
 };
 
 /* One shard's answer took so long. */
@@ -48,16 +41,10 @@ void co_latency_add(struct co_latency *l, uint64_t ns);
 /* The time within which 95 of 100 came, at most an eighth too long; UINT64_MAX: too few to tell. */
 uint64_t co_latency_p95_ns(const struct co_latency *l);
 
-/* A share, of an image or more, took so long; or, if `at_least`, that and more, which says
- * something only where it is more than the average. `weight` (0 to 1) is what it counts against all
- * before. */
-void co_pace_add(struct co_pace *p, const struct co_share *share, double weight, bool at_least);
-
-/* What an image takes; 0 before the first share. */
-static inline double co_pace_image_ns(const struct co_pace *p)
-{
-    return p->images > 0 ? p->busy_ns / p->images : 0;
-}
+/* A share of so many images took so long; or, if `at_least`, that and more, which says something
+ * only where it is more than the average. `weight` (0 to 1) is what it counts against all before.
+ */
+void co_pace_add(struct co_pace *p, double share_ns, double image_ns, double weight, bool at_least);
 
 /* Are there enough to be judged by? */
 static inline bool co_pace_known(const struct co_pace *p)

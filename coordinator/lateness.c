@@ -1,12 +1,13 @@
 /* lateness.c: which members are demoted, because they are slow or silent, and when that ends.
  *
- * A member is late an image of whose shares of queries takes three times as long as is usual, its
- * queue left out, and the shares too, smaller though they are for its being slow (plan.c gives it
- * down to 9/16 of the others'); usual is the median over the members. What it did is forgotten
- * then: it keeps up again when CO_PACE_LEAST shares or more took one and a half times at the most.
- * Until then queries pass it over where they can, and it shows what it does by probes: about once a
- * second a query's share is sent to it besides (scatter.c). The answers to those only count here,
- * but for a shard that is corrupt. */
+ * A member is late an image of whose shares of queries takes three times as long as is usual, and
+ * the shares too, smaller though they are for its being slow (plan.c gives it down to 9/16 of the
+ * others'); usual is the median over the members. That may be its queue, where many have only him:
+ * so he is not late while the images that he answers for (speed.h) come at half of the mean speed
+ * or more. What it did is forgotten then: it keeps up again when CO_PACE_LEAST shares or more took
+ * one and a half times at the most. Until then queries pass it over where they can, and it shows
+ * what it does by probes: about once a second a query's share is sent to it besides (scatter.c).
+ * The answers to those only count here, but for a shard that is corrupt. */
 #include "coordinator/core.h"
 
 #include <inttypes.h>
@@ -21,8 +22,9 @@
 
 /* So many times the usual is late, and is in time again; and one share is never taken for more than
  * OUTLIER, so that no single one condemns. */
-#define LATE       3.0
-#define LATE_SHARE (LATE / (CO_SPEED_MOST * CO_SPEED_MOST))
+#define LATE_IMAGE 3.0
+#define LATE_SHARE (LATE_IMAGE / (CO_SPEED_MOST * CO_SPEED_MOST))
+#define LATE_SPEED 2.0
 #define IN_TIME    1.5
 #define OUTLIER    10.0
 
@@ -74,7 +76,7 @@ static bool is_behind(const struct co_core *c, const struct co_member *m, double
                       double image)
 {
     return m->pace.share_ns > share * c->usual_share_ns &&
-           co_pace_image_ns(&m->pace) > image * c->usual_image_ns;
+           m->pace.image_ns > image * c->usual_image_ns;
 }
 
 static void log_pace(const struct co_core *c, const struct co_member *m, enum cm_log_level level,
@@ -106,6 +108,28 @@ static void restore_if_in_time(struct co_core *c, struct co_member *m)
     log_pace(c, m, CM_LOG_INFO, "worker_restored");
 }
 
+struct co_speed co_all_speeds(const struct co_core *c, uint64_t now_ns)
+{
+    struct co_speed all = {.images = 0};
+    for (uint32_t m = 0; m < c->members.end; m++)
+        if (!c->members.slots[m].late)
+            co_speed_sum(&all, &c->members.slots[m].speed, now_ns);
+    return all;
+}
+
+static void demote_late(struct co_core *c)
+{
+    uint64_t now = co_now(c);
+    struct co_speed all = co_all_speeds(c, now);
+    for (uint32_t i = 0; i < c->members.end; i++) {
+        const struct co_member *m = &c->members.slots[i];
+        if (m->used && !m->late && co_pace_known(&m->pace) &&
+            is_behind(c, m, LATE_SHARE, LATE_IMAGE) &&
+            co_speed_shown(&m->speed, &all, now) > LATE_SPEED)
+            demote(c, i);
+    }
+}
+
 void co_judge(struct co_core *c)
 {
     double shares[CM_MEMBERS_MAX], images[CM_MEMBERS_MAX];
@@ -119,7 +143,7 @@ void co_judge(struct co_core *c)
         if (!m->used || !co_pace_known(&m->pace))
             continue;
         shares[count] = m->pace.share_ns;
-        images[count++] = co_pace_image_ns(&m->pace);
+        images[count++] = m->pace.image_ns;
     }
     if (count < 2)
         return;
@@ -127,30 +151,20 @@ void co_judge(struct co_core *c)
     c->usual_image_ns = median(images, count);
     if (c->usual_share_ns < SHARE_LEAST_NS)
         c->usual_share_ns = SHARE_LEAST_NS;
-    for (uint32_t i = 0; i < c->members.end; i++) {
-        const struct co_member *m = &c->members.slots[i];
-        if (m->used && !m->late && co_pace_known(&m->pace) && is_behind(c, m, LATE_SHARE, LATE))
-            demote(c, i);
-    }
+    demote_late(c);
 }
 
-/* No single share condemns. */
-static double at_most(double value, double usual)
-{
-    return usual > 0 && value > OUTLIER * usual ? OUTLIER * usual : value;
-}
-
-/* A share that was sent then is over, or given up: then it would have taken longer. */
-static void time_share(struct co_core *c, struct co_member *m, uint64_t sent_ns, uint64_t images,
+/* A share took so long, or longer. */
+static void time_share(struct co_core *c, struct co_member *m, uint64_t took_ns, uint64_t images,
                        bool at_least)
 {
-    uint64_t now = co_now(c), first_ns = m->share_over_ns > sent_ns ? m->share_over_ns : sent_ns;
-    struct co_share share = {.images = images ? (double)images : 1};
-    share.share_ns = at_most((double)(now - sent_ns), c->usual_share_ns);
-    share.busy_ns = at_most((double)(now - first_ns), share.images * c->usual_image_ns);
-    m->share_over_ns = now;
+    double share_ns = (double)took_ns, image_ns = (double)took_ns / (double)(images ? images : 1);
+    if (c->usual_share_ns > 0 && share_ns > OUTLIER * c->usual_share_ns)
+        share_ns = OUTLIER * c->usual_share_ns;
+    if (c->usual_image_ns > 0 && image_ns > OUTLIER * c->usual_image_ns)
+        image_ns = OUTLIER * c->usual_image_ns;
     /* Probes are few: each says more. */
-    co_pace_add(&m->pace, &share, m->late ? 1.0 / 4 : 1.0 / 16, at_least);
+    co_pace_add(&m->pace, share_ns, image_ns, m->late ? 1.0 / 4 : 1.0 / 16, at_least);
     restore_if_in_time(c, m);
 }
 
@@ -164,7 +178,7 @@ void co_time_part(struct co_core *c, const struct co_gather *g, uint32_t part, b
         return;
     co_latency_add(&m->latency, took_ns);
     if (over && p->attempt == 0)
-        time_share(c, m, p->sent_ns, p->images, !answered);
+        time_share(c, m, took_ns, p->images, !answered);
 }
 
 bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *result)
@@ -180,7 +194,7 @@ bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *r
         return true;
     p->next_ns = p->sent_ns + CO_PROBE_NS;
     if (p->images > 0)
-        time_share(c, m, p->sent_ns, p->images, false);
+        time_share(c, m, co_now(c) - p->sent_ns, p->images, false);
     return true;
 }
 

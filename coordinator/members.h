@@ -58,7 +58,6 @@ struct co_member {
     uint64_t next_order_ns;    /* after a failure: not before */
     struct co_latency latency; /* of its answers, a shard each; since it was last restored */
     struct co_pace pace;       /* of its shares of queries; since it was last demoted */
-    uint64_t share_over_ns;    /* when the last of them was over */
     struct co_speed speed;     /* of its scoring, whatever for */
     struct co_probe probe;
     struct pr_hello hello; /* owned: node, incarnation, class, threads, credits, endpoint */

@@ -10,13 +10,9 @@
  * three hundredths more by the last. */
 enum { CHOICES_MORE = 3 };
 
-/* Who is demoted is nobody's measure. */
 static void count_costs(const struct co_core *c, struct co_plan *plan)
 {
-    struct co_speed all = {.images = 0};
-    for (uint32_t m = 0; m < c->members.end; m++)
-        if (!c->members.slots[m].late)
-            co_speed_sum(&all, &c->members.slots[m].speed, plan->now_ns);
+    struct co_speed all = co_all_speeds(c, plan->now_ns);
     for (uint32_t m = 0; m < c->members.end; m++)
         plan->cost[m] = co_speed_cost(&c->members.slots[m].speed, &all, plan->now_ns);
 }

@@ -1,6 +1,8 @@
 /* speed.c: see speed.h. */
 #include "coordinator/speed.h"
 
+#include <math.h>
+
 #define MEMORY_NS 1e9
 /* So much work at the mean speed everybody is credited with. */
 #define CREDIT_NS 2e8
@@ -16,6 +18,8 @@ void co_speed_add(struct co_speed *s, uint64_t images, uint64_t now_ns)
     s->images = keep * s->images + (double)images;
     s->busy_ns = keep * s->busy_ns + took_ns;
     s->since_ns = now_ns;
+    if (images > 0)
+        s->answered_ns = now_ns;
 }
 
 /* How much of what it did counts, now that its last answer is so old. */
@@ -28,6 +32,14 @@ void co_speed_sum(struct co_speed *all, const struct co_speed *s, uint64_t now_n
 {
     all->images += counts(s, now_ns) * s->images;
     all->busy_ns += counts(s, now_ns) * s->busy_ns;
+}
+
+double co_speed_shown(const struct co_speed *s, const struct co_speed *all, uint64_t now_ns)
+{
+    double took_ns = s->busy_ns + (double)(now_ns - s->answered_ns);
+    if (s->images <= 0 || all->busy_ns <= 0)
+        return INFINITY;
+    return took_ns / s->images * all->images / all->busy_ns;
 }
 
 double co_speed_cost(const struct co_speed *s, const struct co_speed *all, uint64_t now_ns)

@@ -345,7 +345,7 @@ Test(co_lateness, a_little_slower_is_not_late)
  * what the others' do, though none is larger: it is as fast as they are. */
 Test(co_lateness, a_long_queue_is_not_late)
 {
-    enum { BEHIND = 10, QUERIES = 100 };
+    enum { STALL = 100, BEHIND = 10, QUERIES = 200 };
     struct fake_co f;
     uint64_t ids[QUERIES];
     fake_co_init(&f);
@@ -362,11 +362,42 @@ Test(co_lateness, a_long_queue_is_not_late)
         fake_co_sleep(&f, 10 * FAKE_MS);
         for (uint32_t s = 1; s < FAKE_SHARDS; s++)
             fake_co_score(&f, s == 1 ? "w1" : "w2", ids[i], s, (uint64_t)i, 5);
-        if (i >= BEHIND)
-            fake_co_score(&f, "w0", ids[i - BEHIND], 0, (uint64_t)(i - BEHIND), 5);
+        int next = i < STALL ? i : i - BEHIND;
+        if (next >= STALL || i < STALL)
+            fake_co_score(&f, "w0", ids[next], 0, (uint64_t)next, 5);
     }
     cr_assert_eq(test_mailbox_count(&f.sent, "client", PR_ANSWER), QUERIES - BEHIND);
     cr_assert_eq(fake_co_logged(&f, "event=worker_demoted"), 0);
+    fake_co_fini(&f);
+}
+
+/* Workers score queries that come together together: all answers come at the end. */
+Test(co_lateness, who_is_slow_with_many_at_once_is_late)
+{
+    enum { TOGETHER = 8, ROUNDS = 30, SLOW_FROM = 10 };
+    struct fake_co f;
+    fake_co_init(&f);
+    for (int w = 0; w < 2; w++)
+        fake_co_join(&f, nodes[w], 2 * (uint32_t)w, 2);
+    for (int i = 0; i < ROUNDS; i++) {
+        uint64_t ids[TOGETHER];
+        for (int q = 0; q < TOGETHER; q++) {
+            fake_co_query(&f, "client", (uint64_t)q, 5, 60000);
+            for (int w = 0; w < 2; w++) {
+                struct pr_search search = fake_co_take_search(&f, nodes[w]);
+                ids[q] = search.id.v;
+                pr_search_fini(&search);
+            }
+        }
+        for (uint32_t w = 2; w-- > 0;) { /* the first worker is the slow one */
+            fake_co_sleep(&f, (w == 0 && i >= SLOW_FROM ? SLOW - 1 : w) * 10 * FAKE_MS);
+            for (int q = 0; q < 2 * TOGETHER; q++)
+                fake_co_score(&f, nodes[w], ids[q / 2], 2 * w + (uint32_t)q % 2, (uint64_t)q / 2,
+                              5);
+        }
+        cr_assert(i >= SLOW_FROM || fake_co_logged(&f, "event=worker_demoted") == 0);
+    }
+    cr_assert_eq(fake_co_logged(&f, "event=worker_demoted worker=w0 why=\"late\""), 1);
     fake_co_fini(&f);
 }
 

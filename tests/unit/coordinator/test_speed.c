@@ -2,6 +2,7 @@
 #include "coordinator/speed.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 
 #define MS UINT64_C(1000000)
 
@@ -98,4 +99,35 @@ Test(co_speed, nobody_is_left_without_a_share)
     work(s, (const uint64_t[]){1000, 1}, 200, &now_ns);
     cr_assert_eq(cost(s, 0, now_ns), 1 / CO_SPEED_MOST);
     cr_assert_eq(cost(s, 1, now_ns), CO_SPEED_MOST);
+}
+
+static double shown(const struct co_speed *s, int worker, uint64_t now_ns)
+{
+    struct co_speed all = {.images = 0};
+    for (int w = 0; w < WORKERS; w++)
+        co_speed_sum(&all, &s[w], now_ns);
+    return co_speed_shown(&s[worker], &all, now_ns);
+}
+
+/* 100 images against 10: at the mean speed there are 55. */
+Test(co_speed, who_is_ten_times_slower_shows_it)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    cr_assert(isinf(shown(s, 0, now_ns)));
+    work(s, (uint64_t[]){100, 10}, 20, &now_ns);
+    cr_assert_float_eq(shown(s, 0, now_ns), 0.55, 1e-6);
+    cr_assert_float_eq(shown(s, 1, now_ns), 5.5, 1e-6);
+}
+
+/* Also if it is sent something again and again: that is no answer. */
+Test(co_speed, what_was_shown_fades_while_nothing_is_answered)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    work(s, (uint64_t[]){100, 100}, 100, &now_ns);
+    cr_assert_float_eq(shown(s, 0, now_ns), 1, 1e-6);
+    uint64_t later_ns = now_ns + 2200 * MS;
+    co_speed_begin(&s[0], later_ns);
+    cr_assert_float_eq(shown(s, 0, later_ns), 3, 0.01); /* 1.1 s count of the answers before */
 }
