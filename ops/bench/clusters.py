@@ -94,7 +94,7 @@ class Cluster:
                  gallery or a.gallery, "--node", f"w{i}", "--threads", str(w.threads),
                  *(["--shards", w.shards] if w.shards else [])],
                 stderr=subprocess.DEVNULL, preexec_fn=lambda w=w: enter(w.place)))
-        self.pids = [child.pid for child in self.children]
+        self.client = None
 
     def __enter__(self):
         try:
@@ -114,12 +114,17 @@ class Cluster:
         return len(status["workers"])
 
     def check(self):
-        if any(child.poll() is not None for child in self.children):
-            stop("the cluster did not come up")
+        """Stops the benchmark if one of the processes has ended, a client that asks included."""
+        names = ["the coordinator", *(f"worker w{i}" for i in range(len(self.workers))),
+                 "the client"]
+        for name, child in zip(names, [*self.children, self.client]):
+            if child and child.poll() is not None:
+                stop(f"{name} ended with {child.returncode}")
 
     def __exit__(self, *_):
         for child in reversed(self.children):
             child.terminate()
+            child.send_signal(signal.SIGCONT)  # it may have been stopped
             child.wait()
 
     def waited(self):
@@ -144,7 +149,7 @@ class Cluster:
     def asking(self, *words):
         """Queries without end, by bench/clients: a list that grows by one with each answer."""
         answers = []
-        client = subprocess.Popen(
+        self.client = client = subprocess.Popen(
             [f"{self.a.bench}/clients", "--connect", self.endpoint, "--features", self.a.queries,
              "--queries", "100000", "--tell", *words], stdout=subprocess.PIPE,
             preexec_fn=lambda: enter(self.rest))
@@ -152,9 +157,9 @@ class Cluster:
         reader.start()
         try:
             yield answers
-            if client.poll() is not None:
-                stop("the client did not last")
+            self.check()
         finally:
+            self.client = None
             client.terminate()
             client.wait()
             reader.join()
