@@ -133,7 +133,8 @@ bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *r
 uint64_t co_probe_end_ns(const struct co_core *c, const struct co_gather *g);
 /* Gives up the probes whose time is over. */
 void co_end_probes(struct co_core *c);
-/* Demotes members by what their answers take. Call when some have come. */
+/* Demotes members by what their answers have taken so far. Call when more come, before they are
+ * counted. */
 void co_judge(struct co_core *c);
 /* The speeds that a member's is set against: of all but those that are late, who are no measure. */
 struct co_speed co_all_speeds(const struct co_core *c, uint64_t now_ns);
@@ -234,6 +235,8 @@ void co_on_scores(struct co_core *c, uint32_t member, struct cm_bytes header,
                   struct cm_blob *payload);
 /* Begins an evaluation's second round if the first is over. May fail it; frees nothing. */
 void co_advance(struct co_core *c, struct co_gather *g);
+/* Is there something that it has not answered, of a query or an evaluation that goes on? */
+bool co_owes(const struct co_core *c, uint32_t member);
 /* Forgets a member that is leaving once it owes nothing any more. */
 void co_release_leaver(struct co_core *c, uint32_t member);
 /* Forgets a member; what it was asked and did not answer is lost. `why` goes to the log. */

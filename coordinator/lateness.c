@@ -3,11 +3,12 @@
  * A member is late an image of whose shares of queries takes three times as long as is usual, and
  * the shares too, smaller though they are for its being slow (plan.c gives it down to 9/16 of the
  * others'); usual is the median over the members. That may be its queue, where many have only him:
- * so he is not late while the images that he answers for (speed.h) come at half of the mean speed
- * or more. What it did is forgotten then: it keeps up again when CO_PACE_LEAST shares or more took
- * one and a half times at the most. Until then queries pass it over where they can, and it shows
- * what it does by probes: about once a second a query's share is sent to it besides (scatter.c).
- * The answers to those only count here, but for a shard that is corrupt. */
+ * so he is not late while the images that he answers for (speed.h) come at three quarters of the
+ * mean speed or more, and is if they come at less than half of it. What it did is forgotten then:
+ * it keeps up again when CO_PACE_LEAST shares or more took one and a half times at the most. Until
+ * then queries pass it over where they can, and it shows what it does by probes: about once a
+ * second a query's share is sent to it besides (scatter.c). The answers to those only count here,
+ * but for a shard that is corrupt. */
 #include "coordinator/core.h"
 
 #include <inttypes.h>
@@ -104,7 +105,7 @@ static void restore_if_in_time(struct co_core *c, struct co_member *m)
         return;
     m->late = false;
     m->latency = (struct co_latency){.total = 0};
-    m->speed = (struct co_speed){.since_ns = m->speed.since_ns};
+    m->speed.images = m->speed.busy_ns = 0;
     log_pace(c, m, CM_LOG_INFO, "worker_restored");
 }
 
@@ -125,7 +126,7 @@ static void demote_late(struct co_core *c)
         const struct co_member *m = &c->members.slots[i];
         if (m->used && !m->late && co_pace_known(&m->pace) &&
             is_behind(c, m, LATE_SHARE, LATE_IMAGE) &&
-            co_speed_shown(&m->speed, &all, now) > LATE_SPEED)
+            co_speed_shown(&m->speed, &all, co_owes(c, i), now) > LATE_SPEED)
             demote(c, i);
     }
 }

@@ -213,6 +213,7 @@ void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header)
     if (rc) {
         co_on_garbage(c, &c->members.slots[member].peer, e.text);
     } else {
+        co_judge(c); /* before: of several that come at once the first would seem to be all */
         size_t count = r.shards_count; /* sifted, it may have fewer */
         uint64_t images = 0;
         for (size_t i = 0; i < count; i++)
@@ -223,7 +224,6 @@ void co_on_result(struct co_core *c, uint32_t member, struct cm_bytes header)
         for (size_t i = 0; i < count && r.reason == PR_REASON_CORRUPT; i++)
             if (c->members.slots[member].used)
                 co_distrust(c, member, r.shards[i].shard.v);
-        co_judge(c);
         co_scatter_waiting(c);
     }
     pr_result_fini(&r);

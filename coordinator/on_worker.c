@@ -282,15 +282,19 @@ void co_on_leaving(struct co_core *c, uint32_t member)
     co_scatter_waiting(c); /* those that waited for its credit go without it */
 }
 
-void co_release_leaver(struct co_core *c, uint32_t member)
+bool co_owes(const struct co_core *c, uint32_t member)
 {
-    if (c->members.slots[member].state != PR_MEMBER_LEAVING)
-        return;
     for (const struct co_gather *g = c->open.head; g; g = g->next)
         for (uint32_t p = 0; p < g->parts_count; p++)
             if (g->parts[p].member == member && g->parts[p].open > 0)
-                return;
-    co_lose_member(c, member, "finished");
+                return true;
+    return false;
+}
+
+void co_release_leaver(struct co_core *c, uint32_t member)
+{
+    if (c->members.slots[member].state == PR_MEMBER_LEAVING && !co_owes(c, member))
+        co_lose_member(c, member, "finished");
 }
 
 void co_lose_member(struct co_core *c, uint32_t member, const char *why)

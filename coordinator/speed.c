@@ -9,6 +9,9 @@
 
 void co_speed_begin(struct co_speed *s, uint64_t now_ns)
 {
+    if (!s->unanswered)
+        s->owing_ns = now_ns;
+    s->unanswered = true;
     s->since_ns = now_ns;
 }
 
@@ -18,8 +21,8 @@ void co_speed_add(struct co_speed *s, uint64_t images, uint64_t now_ns)
     s->images = keep * s->images + (double)images;
     s->busy_ns = keep * s->busy_ns + took_ns;
     s->since_ns = now_ns;
-    if (images > 0)
-        s->answered_ns = now_ns;
+    s->owing_ns = now_ns;
+    s->unanswered = false;
 }
 
 /* How much of what it did counts, now that its last answer is so old. */
@@ -34,11 +37,14 @@ void co_speed_sum(struct co_speed *all, const struct co_speed *s, uint64_t now_n
     all->busy_ns += counts(s, now_ns) * s->busy_ns;
 }
 
-double co_speed_shown(const struct co_speed *s, const struct co_speed *all, uint64_t now_ns)
+double co_speed_shown(const struct co_speed *s, const struct co_speed *all, bool owes,
+                      uint64_t now_ns)
 {
-    double took_ns = s->busy_ns + (double)(now_ns - s->answered_ns);
+    double took_ns = s->busy_ns;
     if (s->images <= 0 || all->busy_ns <= 0)
         return INFINITY;
+    if (owes || s->unanswered)
+        took_ns += (double)(now_ns - s->owing_ns) / 2;
     return took_ns / s->images * all->images / all->busy_ns;
 }
 

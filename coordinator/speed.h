@@ -7,13 +7,15 @@
 #ifndef CO_SPEED_H
 #define CO_SPEED_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 /* Zero-initialise. */
 struct co_speed {
     double images, busy_ns; /* of late: an answer that took a second halves what was before it */
     uint64_t since_ns;      /* since when it is at what it will answer next */
-    uint64_t answered_ns;   /* when it last answered for images */
+    uint64_t owing_ns;      /* since when it owes an answer, if it does */
+    bool unanswered;        /* it was sent something, and has not answered for anything since */
 };
 
 /* It had nothing to do, and is sent something. */
@@ -24,10 +26,13 @@ void co_speed_add(struct co_speed *s, uint64_t images, uint64_t now_ns);
 /* Counts a worker in `all`, the sums over those who are to be compared. What it did a while ago
  * counts less. */
 void co_speed_sum(struct co_speed *all, const struct co_speed *s, uint64_t now_ns);
-/* What an image took it of late, in times of what one took at the mean speed of `all`; the time
- * since it last answered is counted in, since it may be at something, or stuck. INFINITY if it
- * answered for none: nothing speaks for it. */
-double co_speed_shown(const struct co_speed *s, const struct co_speed *all, uint64_t now_ns);
+/* What an image took it of late, in times of what one took at the mean speed of `all`. Counted in
+ * is half of the time for which it has owed an answer, if it `owes` one still, or others gave all
+ * that it was asked for: it may be about to, or stuck. Who answers for much at once so shows half
+ * as much again as it takes at the most. INFINITY if it answered for nothing: nothing speaks for
+ * it. */
+double co_speed_shown(const struct co_speed *s, const struct co_speed *all, bool owes,
+                      uint64_t now_ns);
 /* What an image costs it, in times of what one costs at the mean speed of `all`. Near 1 as long as
  * it has not worked for long, or did so a while ago. Kept within CO_SPEED_MOST and one part of
  * that: everybody is to have a share that shows how fast he is, and who is slower by far is not to

@@ -341,8 +341,21 @@ Test(co_lateness, a_little_slower_is_not_late)
     cluster_fini(&c);
 }
 
+static void let_pass(struct fake_co *f, int ms)
+{
+    for (int i = 0; i < ms / 100; i++) {
+        fake_co_sleep(f, 100 * FAKE_MS);
+        for (int w = 0; w < WORKERS_MAX; w++)
+            fake_co_heartbeat(f, nodes[w]);
+    }
+    for (int w = 0; w < WORKERS_MAX; w++)
+        while (test_mailbox_count(&f->sent, nodes[w], PR_HEARTBEAT))
+            fake_co_take(f, nodes[w], PR_HEARTBEAT);
+}
+
 /* Of what waits for it when it went on at its pace after a stall, each share takes eleven times
- * what the others' do, though none is larger: it is as fast as they are. */
+ * what the others' do, though none is larger: it is as fast as they are, and no slower for having
+ * nothing to do then. */
 Test(co_lateness, a_long_queue_is_not_late)
 {
     enum { STALL = 100, BEHIND = 10, QUERIES = 200 };
@@ -367,6 +380,15 @@ Test(co_lateness, a_long_queue_is_not_late)
             fake_co_score(&f, "w0", ids[next], 0, (uint64_t)next, 5);
     }
     cr_assert_eq(test_mailbox_count(&f.sent, "client", PR_ANSWER), QUERIES - BEHIND);
+    for (int i = QUERIES - BEHIND; i < QUERIES; i++) {
+        fake_co_sleep(&f, 10 * FAKE_MS);
+        fake_co_score(&f, "w0", ids[i], 0, (uint64_t)i, 5);
+    }
+    cr_assert_eq(fake_co_logged(&f, "event=worker_demoted"), 0);
+    let_pass(&f, 10000);
+    fake_co_query(&f, "client", QUERIES, 5, 60000);
+    fake_co_sleep(&f, 10 * FAKE_MS);
+    fake_co_score(&f, "w1", fake_co_take(&f, "w1", PR_SEARCH).id.v, 1, QUERIES, 5);
     cr_assert_eq(fake_co_logged(&f, "event=worker_demoted"), 0);
     fake_co_fini(&f);
 }

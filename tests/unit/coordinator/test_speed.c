@@ -101,12 +101,12 @@ Test(co_speed, nobody_is_left_without_a_share)
     cr_assert_eq(cost(s, 1, now_ns), CO_SPEED_MOST);
 }
 
-static double shown(const struct co_speed *s, int worker, uint64_t now_ns)
+static double shown(const struct co_speed *s, int worker, bool owes, uint64_t now_ns)
 {
     struct co_speed all = {.images = 0};
     for (int w = 0; w < WORKERS; w++)
         co_speed_sum(&all, &s[w], now_ns);
-    return co_speed_shown(&s[worker], &all, now_ns);
+    return co_speed_shown(&s[worker], &all, owes, now_ns);
 }
 
 /* 100 images against 10: at the mean speed there are 55. */
@@ -114,20 +114,56 @@ Test(co_speed, who_is_ten_times_slower_shows_it)
 {
     struct co_speed s[WORKERS] = {{.images = 0}};
     uint64_t now_ns = 7 * MS;
-    cr_assert(isinf(shown(s, 0, now_ns)));
+    cr_assert(isinf(shown(s, 0, true, now_ns)));
     work(s, (uint64_t[]){100, 10}, 20, &now_ns);
-    cr_assert_float_eq(shown(s, 0, now_ns), 0.55, 1e-6);
-    cr_assert_float_eq(shown(s, 1, now_ns), 5.5, 1e-6);
+    cr_assert_float_eq(shown(s, 0, true, now_ns), 0.55, 1e-6);
+    cr_assert_float_eq(shown(s, 1, true, now_ns), 5.5, 1e-6);
 }
 
-/* Also if it is sent something again and again: that is no answer. */
+/* Also if it is sent something again and again: that is no answer. 1.1 s count of those before. */
 Test(co_speed, what_was_shown_fades_while_nothing_is_answered)
 {
     struct co_speed s[WORKERS] = {{.images = 0}};
     uint64_t now_ns = 7 * MS;
     work(s, (uint64_t[]){100, 100}, 100, &now_ns);
-    cr_assert_float_eq(shown(s, 0, now_ns), 1, 1e-6);
-    uint64_t later_ns = now_ns + 2200 * MS;
-    co_speed_begin(&s[0], later_ns);
-    cr_assert_float_eq(shown(s, 0, later_ns), 3, 0.01); /* 1.1 s count of the answers before */
+    for (int i = 0; i < 22; i++) {
+        cr_assert_float_eq(shown(s, 0, true, now_ns), 1 + i * 0.1 / 2 / 1.1, 0.001);
+        co_speed_begin(&s[0], now_ns);
+        now_ns += 100 * MS;
+    }
+    cr_assert_float_eq(shown(s, 0, false, now_ns), 2, 0.001);
+}
+
+Test(co_speed, who_owes_nothing_shows_what_it_did)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    work(s, (uint64_t[]){100, 50}, 100, &now_ns);
+    now_ns += 5000 * MS;
+    cr_assert_float_eq(shown(s, 1, false, now_ns), 1.5, 0.001);
+    for (int w = 0; w < WORKERS; w++)
+        co_speed_begin(&s[w], now_ns);
+    cr_assert_float_eq(shown(s, 1, true, now_ns), 1.5, 0.001);
+    now_ns += 220 * MS;
+    cr_assert_float_eq(shown(s, 1, true, now_ns), 1.5 * 1.1, 0.001);
+    co_speed_add(&s[1], 0, now_ns); /* time in which it did nothing, and does not wait again */
+    cr_assert_eq(shown(s, 1, true, now_ns), shown(s, 1, false, now_ns));
+}
+
+/* Eight at once, a second and a half apart: at the worst just before they come. */
+Test(co_speed, who_answers_for_much_at_once_shows_half_as_much_again_at_most)
+{
+    struct co_speed s[WORKERS] = {{.images = 0}};
+    uint64_t now_ns = 7 * MS;
+    for (int w = 0; w < WORKERS; w++)
+        co_speed_begin(&s[w], now_ns);
+    for (int i = 0; i < 40 * 15; i++) {
+        now_ns += 100 * MS;
+        co_speed_add(&s[0], 100, now_ns);
+        double before = shown(s, 1, true, now_ns);
+        for (int q = 0; q < 8 && i % 15 == 14; q++)
+            co_speed_add(&s[1], 15 * 100 / 8, now_ns);
+        double times = shown(s, 1, true, now_ns);
+        cr_assert(i < 150 || (before < 1.5 && times > 0.9 && times < 1.5), "%g, %g", before, times);
+    }
 }
