@@ -133,8 +133,8 @@ bool co_take_probe(struct co_core *c, uint32_t member, const struct pr_result *r
 uint64_t co_probe_end_ns(const struct co_core *c, const struct co_gather *g);
 /* Gives up the probes whose time is over. */
 void co_end_probes(struct co_core *c);
-/* Demotes members by what their answers have taken so far. Call when more come, before they are
- * counted. */
+/* Demotes members by what their answers have taken so far. Call now and then, and when more come,
+ * before they are counted. */
 void co_judge(struct co_core *c);
 /* The speeds that a member's is set against: of all but those that are late, who are no measure. */
 struct co_speed co_all_speeds(const struct co_core *c, uint64_t now_ns);
